@@ -6,7 +6,18 @@ updates, state = tx.update(grads, state, params)
 params = gradtx.apply_updates(params, updates)
 """
 
-from gradtx import laws, numerics, tree
+from gradtx import laws, numerics, plot, tree
+from gradtx.anatomy import Reach
+from gradtx.clipping import (
+    adaptive_grad_clip,
+    clip_by_block_rms,
+    clip_by_global_norm,
+    clip_by_lagged_norm,
+    leafwise_zclip,
+    unitwise_clip,
+    unitwise_norm,
+    zclip,
+)
 from gradtx.combine import MaskedNode, add, chain, freeze, masked, named_chain, partition, ratio
 from gradtx.compiled import Traffic, traffic
 from gradtx.decay import add_decoupled_weight_decay, add_l2_penalty, decoupled
@@ -14,6 +25,7 @@ from gradtx.donation import NeedlessCopies, needless_copies
 from gradtx.guard import ScheduledState
 from gradtx.hyperparameters import Schedule, affine, from_function
 from gradtx.laws import check_transformation
+from gradtx.layers import layerwise, per_layer
 from gradtx.masks import by_path
 from gradtx.moments import (
     bias_correction,
@@ -32,7 +44,7 @@ from gradtx.moments import (
     trace,
     two_decay_ema,
 )
-from gradtx.norms import clip_by_block_rms, clip_by_global_norm, scale_by_trust_ratio
+from gradtx.norms import scale_by_trust_ratio
 from gradtx.optimizers.adabelief import adabelief, add_drift, belief, scale_by_belief
 from gradtx.optimizers.adadelta import adadelta, scale_by_adadelta, scale_by_past_rms
 from gradtx.optimizers.adagrad import adagrad, scale_by_rss
@@ -51,7 +63,10 @@ from gradtx.optimizers.radam import radam, scale_by_radam
 from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradtx.optimizers.sgd import look_ahead, sgd
 from gradtx.optimizers.sign_sgd import scale_by_sign, sign_sgd, signum
+from gradtx.optimizers.stable_adamw import stable_adamw, steady_ratio
 from gradtx.optimizers.yogi import scale_by_yogi, yogi
+from gradtx.packed import packed, unpacked
+from gradtx.packing import packing
 from gradtx.pointwise import (
     absolute,
     clip,
@@ -67,14 +82,34 @@ from gradtx.pointwise import (
 )
 from gradtx.rate import scale_by_learning_rate, scale_by_schedule
 from gradtx.schedules import (
+    add_schedules,
     constant_schedule,
+    cosine_annealing_schedule,
     cosine_decay_schedule,
+    cosine_onecycle_schedule,
+    cosine_warm_restarts_schedule,
+    cyclic_schedule,
     exponential_decay,
+    inverse_square_root_schedule,
     join_schedules,
+    linear_onecycle_schedule,
     linear_schedule,
+    multi_step_schedule,
+    multiply_schedules,
+    onecycle_schedule,
+    per_epoch,
     piecewise_constant_schedule,
+    piecewise_interpolate_schedule,
     polynomial_schedule,
+    rex_schedule,
+    scale_schedule,
+    sgdr_schedule,
+    step_decay_schedule,
+    warmup_constant_schedule,
     warmup_cosine_decay_schedule,
+    warmup_exponential_decay_schedule,
+    warmup_stable_decay_schedule,
+    with_warmup,
 )
 from gradtx.serial import from_json, to_json
 from gradtx.step import make_step, make_train_step

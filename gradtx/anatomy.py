@@ -1,5 +1,5 @@
 """What a transformation is made of, and what follows from it: the extra arguments that it reads, and
-whether it acts leaf by leaf.
+how far an entry of the tree reaches.
 
 Answers are remembered for transformations that can be hashed; while their numbers are traced they
 are worked out again.
@@ -7,14 +7,42 @@ are worked out again.
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gradtx.masks import selects
 from gradtx.value import nearest
 
-__all__ = ["Extra", "check_extra", "extra_names", "is_leafwise", "keywords", "read_by", "remembered"]
+__all__ = [
+    "Extra",
+    "Reach",
+    "check_extra",
+    "extra_names",
+    "is_leafwise",
+    "keywords",
+    "names_leaves",
+    "reach_of",
+    "read_by",
+    "remembered",
+]
+
+
+class Reach(enum.Flag):
+    """What else, besides the same entry of its arguments and scalars, an entry of a result depends on.
+
+    It says what may be done with a transformation: one that stays within a leaf is traced once per
+    shape; one that does not ask how entries are divided into leaves may run on a packed buffer.
+    """
+
+    ENTRY = 0  # nothing: Adam
+    LEAF = 1  # which entries make up its leaf, and their shape: a trust ratio
+    OTHERS = 2  # entries of other leaves, however they are divided into leaves: a clip by the global norm
+    TREE = 3  # both
+
 
 WELL_KNOWN = frozenset({"value", "grad", "value_fn", "obj_fn", "grad_fn", "loss"})
 """Extra arguments that are accepted even if nobody reads them, so that one loop serves all."""
@@ -94,12 +122,30 @@ def check_extra(tx: Any, extra: dict[str, Any]) -> None:
             )
 
 
+def reach_of(tx: Any) -> Reach:
+    """How far `tx` reaches, with all that it is made of."""
+    return remembered(_reach_of, tx)
+
+
+def _reach_of(tx: Any) -> Reach:
+    return functools.reduce(operator.or_, map(reach_of, tx.made_of()), type(tx).reach)
+
+
+def names_leaves(tx: Any) -> bool:
+    """Whether `tx`, or anything in it, has a mask or labels: it asks which leaf it is given."""
+    return remembered(_names_leaves, tx)
+
+
+def _names_leaves(tx: Any) -> bool:
+    return selects(tx) or any(map(names_leaves, tx.made_of()))
+
+
 def is_leafwise(tx: Any) -> bool:
-    """Whether each leaf's update depends on that leaf alone, and on no extra argument."""
+    """Whether a leaf's update depends on that leaf alone, whichever it is, and on no extra argument."""
     return remembered(_is_leafwise, tx)
 
 
 def _is_leafwise(tx: Any) -> bool:
     reads = extra_names(tx)
-    alone = tx.acts_leafwise() and not reads.needed and not reads.optional
-    return alone and all(map(is_leafwise, tx.made_of()))
+    alone = not reads.needed and not reads.optional and not names_leaves(tx)
+    return alone and Reach.OTHERS not in reach_of(tx)

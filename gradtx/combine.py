@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 
 from gradtx import numerics, tree
-from gradtx.anatomy import is_leafwise, read_by
+from gradtx.anatomy import Reach, is_leafwise, read_by
 from gradtx.hyperparameters import NonNegative
 from gradtx.masks import Labels, Mask, select
 from gradtx.transformation import GradientTransformation
@@ -45,7 +45,7 @@ class chain(GradientTransformation):
         TypeError: a part is not a transformation.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     parts: tuple[GradientTransformation, ...]
 
     def __init__(self, *parts: GradientTransformation) -> None:
@@ -95,7 +95,7 @@ class named_chain(GradientTransformation):
         ValueError: a name occurs twice.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     names: tuple[str, ...] = static()
     parts: tuple[GradientTransformation, ...]
 
@@ -144,7 +144,7 @@ class ratio(GradientTransformation):
             leaf of zeros gives 0 / 0, unless the denominator has an ε of its own.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     numerator: GradientTransformation
     denominator: GradientTransformation
     eps: NonNegative = optional(default=0.0)
@@ -172,7 +172,7 @@ class add(GradientTransformation):
         terms: transformations, at least one.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     terms: tuple[GradientTransformation, ...]
 
     def __init__(self, *terms: GradientTransformation) -> None:
@@ -229,6 +229,7 @@ class masked(GradientTransformation):
             parameters stay.
     """
 
+    reach: ClassVar[Reach] = Reach.ENTRY
     inner: GradientTransformation
     mask: Mask = static()
     otherwise: Literal["pass", "freeze"] = static(default="pass", kw_only=True)
@@ -258,6 +259,7 @@ class freeze(GradientTransformation):
         mask: the leaves to freeze; None is all of them.
     """
 
+    reach: ClassVar[Reach] = Reach.ENTRY
     mask: Mask | None = static(default=None)
 
     def update(self, updates: PyTree, state: Any, params: PyTree | None = None) -> tuple[PyTree, Any]:
@@ -288,6 +290,7 @@ class partition(GradientTransformation):
         ValueError: a leaf's label has no transformation.
     """
 
+    reach: ClassVar[Reach] = Reach.ENTRY
     transforms: Mapping[str, GradientTransformation]
     labels: Labels = static()
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax
 
 from gradtx import numerics, tree
+from gradtx.anatomy import Reach
 from gradtx.combine import chain
 from gradtx.hyperparameters import Number, Rate, negative
 from gradtx.masks import Mask, select
@@ -36,12 +37,9 @@ class add_decoupled_weight_decay(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     weight_decay: Number
     mask: Mask | None = static(default=None)
-
-    def acts_leafwise(self) -> bool:
-        return self.mask is None  # a mask asks for the leaf's path
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None

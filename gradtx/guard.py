@@ -113,7 +113,8 @@ def _state_class(cls: type[Any]) -> type | None:
     if isinstance(annotation, str):
         scope = inspect.unwrap(cls.init).__globals__
         annotation = scope.get(annotation, getattr(builtins, annotation, None))
-    return annotation if isinstance(annotation, type) and annotation is not Any else None
+    unknown = annotation is Any or annotation is inspect.Signature.empty
+    return annotation if isinstance(annotation, type) and not unknown else None
 
 
 def _check_state(self: Any, state: Any, expected: type | None) -> None:

@@ -19,10 +19,11 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
+from gradtx.kinds import Maybe
 from gradtx.tree import MismatchError, PyTree, leaf_paths, unwrap_variables
-from gradtx.value import Value, nearest, static
+from gradtx.value import Value, accepted, nearest, static
 
-__all__ = ["Labels", "Mask", "by_path", "select"]
+__all__ = ["Labels", "Mask", "by_path", "select", "selects"]
 
 
 class by_path(Value):
@@ -98,6 +99,13 @@ Mask = Annotated[Any, _Rule(bool, "booleans")]
 """A tree of booleans, a function of the parameters, or a regular expression on the leaf's path."""
 Labels = Annotated[Any, _Rule(str, "labels")]
 """A tree of labels, a function of the parameters, or `by_path` rules."""
+
+
+def selects(value: Value) -> bool:
+    """Whether a field of `value` itself tells leaves apart: a mask or labels, and not for all alike."""
+    kinds = ((name, kind.inner if isinstance(kind, Maybe) else kind) for name, kind in accepted(type(value)))
+    held = (getattr(value, name) for name, kind in kinds if isinstance(kind, _Rule))
+    return any(rule is not None and rule is not True for rule in held)
 
 
 def select(rule: Any, tree: PyTree) -> PyTree:

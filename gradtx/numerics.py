@@ -136,7 +136,7 @@ def abs_sq(x: jax.Array) -> jax.Array:
 
 def safe_increment(step: jax.Array) -> jax.Array:
     """step + 1, held at the largest int32 instead of wrapping to a negative step."""
-    return jnp.where(step < jnp.iinfo(step.dtype).max, step + 1, step)
+    return step + (step < jnp.iinfo(step.dtype).max).astype(step.dtype)
 
 
 def norm(x: jax.Array) -> jax.Array:

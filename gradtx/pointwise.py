@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
+from gradtx.anatomy import Reach
 from gradtx.hyperparameters import NonNegative, Number, Positive
 from gradtx.transformation import EmptyState, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import optional
+from gradtx.value import is_off, optional
 
 __all__ = [
     "absolute",
@@ -32,7 +33,7 @@ __all__ = [
 class identity(GradientTransformation):
     """Return the updates as they are."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -43,7 +44,7 @@ class identity(GradientTransformation):
 class set_to_zero(GradientTransformation):
     """Return zeros, whatever arrives: the parameters stay as they are. NaN does not come through."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -58,7 +59,7 @@ class scale(GradientTransformation):
         step_size: the factor; any finite number, or a schedule.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     step_size: Number
 
     def update(
@@ -74,7 +75,7 @@ class offset(GradientTransformation):
         amount: c, any finite number.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     amount: Number
 
     def update(
@@ -86,7 +87,7 @@ class offset(GradientTransformation):
 class square(GradientTransformation):
     """|g|²; real also where g is complex."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -101,19 +102,21 @@ class sqrt(GradientTransformation):
         eps: ε *inside* the root, at least 0.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     eps: NonNegative = optional(default=0.0)
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
+        if is_off(self.eps):
+            return _each(jnp.sqrt, updates), state
         return _each(lambda u: jnp.sqrt(u + numerics.like(self.eps, u)), updates), state
 
 
 class sign(GradientTransformation):
     """sign(g): -1, 0 or 1; g / |g| where g is complex."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -124,7 +127,7 @@ class sign(GradientTransformation):
 class tanh(GradientTransformation):
     """tanh(g): a smooth sign, g where g is small."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -135,7 +138,7 @@ class tanh(GradientTransformation):
 class infinite_where_zero(GradientTransformation):
     """g, but ∞ where g is 0. In a denominator: what is divided by it becomes 0, not NaN."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -146,7 +149,7 @@ class infinite_where_zero(GradientTransformation):
 class absolute(GradientTransformation):
     """|g|."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -161,7 +164,7 @@ class clip(GradientTransformation):
         max_delta: δ, above 0.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     max_delta: Positive
 
     def update(

@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax
 
 from gradtx import numerics
+from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Number, Rate, negative
 from gradtx.pointwise import scale
 from gradtx.transformation import Composite, EmptyState, GradientTransformation
@@ -27,7 +28,7 @@ class scale_by_learning_rate(GradientTransformation):
         flip_sign: multiply by -λ; False multiplies by λ.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     learning_rate: Rate
     flip_sign: bool = static(default=True, kw_only=True)
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.anatomy import keywords, remembered
+from gradtx.anatomy import Reach, keywords, remembered
 from gradtx.guard import guard_init, guard_update
 from gradtx.hyperparameters import Hyperparameter
 from gradtx.kinds import Flag, Integer, Kind
@@ -32,6 +32,7 @@ __all__ = [
     "apply_updates",
     "foreign",
     "need_params",
+    "rebuilt",
 ]
 
 
@@ -71,9 +72,9 @@ class GradientTransformation(Value, abstract=True):
     """
 
     kinds: ClassVar[dict[Any, Kind]] = {}
-    leafwise: ClassVar[bool] = False
-    """Set it to True where each leaf's update depends on that leaf alone: it is then traced once
-    per shape. In what holds others, it says so of the way they are combined."""
+    reach: ClassVar[Reach] = Reach.TREE
+    """What an entry of the update depends on, besides that entry: see `Reach`. In what holds others,
+    it is said of the way they are combined. The widest, which is the default, is always right."""
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(abstract=abstract, **kwargs)
@@ -85,16 +86,9 @@ class GradientTransformation(Value, abstract=True):
     is_composite: ClassVar[bool] = False
     takes_any_extra: ClassVar[bool] = False
 
-    def acts_leafwise(self) -> bool:
-        """Whether this one, with its arguments, does what `leafwise` says of its class."""
-        return type(self).leafwise
-
     def made_of(self) -> list[GradientTransformation]:
         """The transformations that this one holds, or for a composite, its expansion."""
-        held = jax.tree.leaves(
-            [getattr(self, f.name) for f in dataclasses.fields(self)],
-            is_leaf=lambda x: isinstance(x, Value),
-        )
+        held = _held([getattr(self, f.name) for f in dataclasses.fields(self)])
         return [x for x in held if isinstance(x, GradientTransformation)]
 
     def init(self, params: PyTree) -> Any:
@@ -143,7 +137,7 @@ class GradientTransformation(Value, abstract=True):
 class Composite(GradientTransformation, abstract=True):
     """A transformation that is made of others: a subclass defines `expand` and nothing else."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     is_composite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -171,6 +165,40 @@ class Composite(GradientTransformation, abstract=True):
 
 def _expand(tx: Composite) -> GradientTransformation:
     return tx.expand()
+
+
+def rebuilt(
+    tx: GradientTransformation,
+    change: Callable[[GradientTransformation], GradientTransformation],
+    whole: Callable[[GradientTransformation], bool] = lambda tx: False,
+) -> GradientTransformation:
+    """`tx` composed anew of its parts, each of them changed.
+
+    Args:
+        tx: a transformation; composites are expanded.
+        change: gives the new part for an old one: for an atom, or for what holds others and reads
+            more of their results than entry by entry.
+        whole: parts that hold others, and are given to `change` as they are.
+    """
+    if tx.is_composite:
+        return rebuilt(tx.made_of()[0], change, whole)
+    if not tx.made_of() or type(tx).reach != Reach.ENTRY or whole(tx):
+        return change(tx)
+
+    def inside(x: Any) -> Any:
+        return rebuilt(x, change, whole) if isinstance(x, GradientTransformation) else x
+
+    fields = {f.name: getattr(tx, f.name) for f in dataclasses.fields(tx)}
+    held = {
+        name: jax.tree.map(inside, value, is_leaf=lambda x: isinstance(x, Value))
+        for name, value in fields.items()
+        if any(isinstance(x, GradientTransformation) for x in _held(value))
+    }
+    return tx.replace(**held)
+
+
+def _held(value: Any) -> list[Any]:
+    return jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, Value))
 
 
 class foreign(GradientTransformation):

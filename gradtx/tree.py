@@ -228,4 +228,6 @@ def _is_variable(x: Any) -> bool:
 
 
 def _is_leafless(x: Any) -> bool:
-    return x is None or (not hasattr(x, "dtype") and not jax.tree.leaves(x))
+    """Whether `x` is a node without children, not one whose children have no leaves."""
+    children = jax.tree_util.default_registry.flatten_one_level(x)
+    return children is not None and not list(children[0])

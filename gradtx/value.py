@@ -30,7 +30,7 @@ import numpy as np
 
 from gradtx.kinds import Flag, Integer, Kind, Real, is_array, kind_of
 
-__all__ = ["Value", "is_off", "nearest", "optional", "per_class", "same", "static"]
+__all__ = ["Value", "accepted", "is_off", "nearest", "optional", "per_class", "same", "static"]
 
 Result = TypeVar("Result")
 
@@ -82,7 +82,10 @@ class Value:
     kinds: ClassVar[dict[Any, Kind]] = {float: Real(), int: Integer(), bool: Flag()}
     """What a field accepts, by its annotation."""
 
+    __slots__ = ("_hashed",)  # beside the fields, which are in __dict__
+
     _abstract: ClassVar[bool] = True
+    _hashed: int
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
@@ -102,7 +105,7 @@ class Value:
     def __post_init__(self) -> None:
         if type(self)._abstract:
             raise TypeError(f"{type(self).__name__} is abstract: make one of its subclasses.")
-        for name, kind in _accepted(type(self)):
+        for name, kind in accepted(type(self)):
             value = getattr(self, name)
             object.__setattr__(self, name, kind.accept(type(self).__name__, name, value))
 
@@ -144,12 +147,20 @@ class Value:
 
     def __hash__(self) -> int:
         try:
-            return hash((type(self), tuple(_key(v) for v in _values(self))))
+            return self._hashed
+        except AttributeError:  # not yet: a composite is asked at every level of every trace
+            pass
+        try:
+            object.__setattr__(self, "_hashed", hash((type(self), tuple(_key(v) for v in _values(self)))))
+            return self._hashed
         except _UnhashableError as error:
             raise TypeError(
                 f"{type(self).__name__} can't be hashed: it holds {error}. Pass it to jit as an "
                 "ordinary argument (it is a pytree), or give it one Python number."
             ) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self)  # without the hash, which is another one in another process
 
 
 # ---------------------------------------------------------------- pytree
@@ -295,7 +306,7 @@ def _layout(value: Value, indent: int) -> str:
 
 
 @per_class
-def _accepted(cls: type[Value]) -> tuple[tuple[str, Kind], ...]:
+def accepted(cls: type[Value]) -> tuple[tuple[str, Kind], ...]:
     """(field, kind) for every field that has one: from `Annotated` metadata, else from its type."""
     try:
         hints = typing.get_type_hints(cls, include_extras=True)

@@ -315,11 +315,19 @@ class remembers_in_python(GradientTransformation):
     "at updates['scale'][0]: saw a difference of 5.0e-01 of the largest entry where",
 )
 class says_it_is_leafwise(GradientTransformation):
-    leafwise = True
+    reach = gradtx.Reach.LEAF
 
     def update(self, updates, state, params=None):
         first = sum((jnp.max(jnp.abs(u), initial=0.0) for u in jax.tree.leaves(updates)[:1]), jnp.zeros(()))
         return jax.tree.map(lambda u: u / first.astype(u.dtype), updates), state
+
+
+@breaks("packs", "at updates['dense']['kernel']: saw a difference of")
+class says_it_asks_for_no_shape(GradientTransformation):
+    reach = gradtx.Reach.ENTRY
+
+    def update(self, updates, state, params=None):
+        return jax.tree.map(lambda u: u / (1 + u.ndim), updates), state
 
 
 @breaks("jit_equals_eager", "at updates['dense']['kernel']: saw a difference of 5.0e-01 of the largest entry")

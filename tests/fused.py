@@ -166,3 +166,11 @@ def lamb(g, p, t, m, v):
 def lars(g, p, t, v):
     v = 0.9 * v + RATE * _trusted(g, p, 1e-3)
     return p - v, (v,)
+
+
+def stable_adamw(g, p, t, m, v):
+    m, v = _average(0.9, m, g), _average(0.99, v, g * g)
+    root = jnp.sqrt(_corrected(v, 0.99, t))
+    size = _norm(g / jnp.maximum(root, 1e-6)) / g.size**0.5
+    u = _corrected(m, 0.9, t) / (root + 1e-6) + 0.01 * p
+    return p - RATE / jnp.maximum(size, 1.0) * u, (m, v)

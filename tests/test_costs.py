@@ -45,6 +45,7 @@ OPTIMIZERS = {
     "lion": (lambda: gradtx.lion(R), fused.lion, 1),
     "sign_sgd": (lambda: gradtx.sign_sgd(R), fused.sign_sgd, 0),
     "signum": (lambda: gradtx.signum(R), fused.signum, 1),
+    "stable_adamw": (lambda: gradtx.stable_adamw(R), fused.stable_adamw, 2),
     "lamb": (lambda: gradtx.lamb(R), fused.lamb, 2),
     "lars": (lambda: gradtx.lars(R), fused.lars, 1),
 }
@@ -105,7 +106,13 @@ def costs(name: str, ours: bool, clip: bool) -> tuple[float, float]:
 # XLA for CPU stores these directions: a leaf's norm reads the whole direction before the first
 # parameter can move, and its scheduler starts every leaf before it ends one. The hand-fused loop
 # keeps as much; on TPU and GPU one leaf at a time is kept.
-KEEPS_ITS_DIRECTION = {("lamb", False), ("lamb", True), ("lars", True)}
+KEEPS_ITS_DIRECTION = {
+    ("lamb", False),
+    ("lamb", True),
+    ("lars", True),
+    ("stable_adamw", False),
+    ("stable_adamw", True),
+}
 
 
 @pytest.mark.parametrize("clip", [False, True], ids=["", "clipped"])

@@ -14,16 +14,28 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "gradtx"
 # A new module belongs on one of these floors; a module may import from its own floor and below.
 FLOORS = (
     {"compiled", "donation", "hlo", "kinds", "numerics", "tree", "value", "serial"},
-    {"anatomy", "guard", "hyperparameters", "leafwise", "masks", "schedules", "step", "transformation"},
-    {"combine", "decay", "moments", "norms", "pointwise", "rate"},
+    {
+        "anatomy",
+        "guard",
+        "hoist",
+        "hyperparameters",
+        "leafwise",
+        "masks",
+        "packing",
+        "schedules",
+        "step",
+        "transformation",
+    },
+    {"clipping", "combine", "decay", "layers", "moments", "norms", "packed", "pointwise", "rate"},
     {"optimizers"},
-    {"laws", "interop"},
+    {"laws", "interop", "plot"},
 )
 ENTRANCE = "__init__"  # the public names; above every floor
 READS_PUBLIC_NAMES = {"serial", "laws"}  # both look up what is exported, inside a function
 
 OUTSIDE = {"jax", "numpy", *sys.stdlib_module_names}
 OPTAX = {"interop/optax"}  # the only place that may know Optax
+PICTURES = {"plot"}  # and the only one that may know matplotlib, inside a function
 
 
 def _modules() -> dict[str, pathlib.Path]:
@@ -94,6 +106,7 @@ def test_imports_go_down_only(module: str) -> None:
         assert late == {ENTRANCE}, f"{module} imports {late} inside a function"
         assert module in READS_PUBLIC_NAMES
     allowed = OUTSIDE | ({"optax"} if module in OPTAX else set())
+    allowed |= {"matplotlib"} if module in PICTURES else set()
     assert outside <= allowed, f"{module} imports {outside - allowed}; the run-time dependency is jax alone"
 
 

@@ -19,7 +19,7 @@ import pytest
 
 import gradtx
 from gradtx import GradientTransformation, Schedule, laws, static
-from gradtx.anatomy import is_leafwise
+from gradtx.anatomy import Reach, is_leafwise, names_leaves, reach_of
 from gradtx.hyperparameters import Hyperparameter
 from gradtx.kinds import Integer, Real
 from gradtx.masks import Mask
@@ -51,6 +51,8 @@ def _square_root(step):
 
 MOVING, SCALING = gradtx.trace(0.9), gradtx.scale(-0.1)
 LINE = gradtx.linear_schedule(0.1, 0.01, 10)
+TREE = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(3, jnp.bfloat16)}, "scale": jnp.ones(())}
+LAYOUT = gradtx.packing(TREE)
 
 BUILT = {
     "add": gradtx.add(MOVING, SCALING),
@@ -59,11 +61,17 @@ BUILT = {
     "from_function": gradtx.from_function(_square_root),
     "join_schedules": gradtx.join_schedules((LINE, gradtx.constant_schedule(0.01)), (2,)),
     "named_chain": gradtx.named_chain(("moving", MOVING), ("scaling", SCALING)),
+    "packed": gradtx.packed(gradtx.lamb(0.1, weight_decay=0.1, mask="kernel$"), LAYOUT),
     "partition": gradtx.partition(
         {"a": MOVING, "b": gradtx.freeze()}, gradtx.by_path(("kernel|scale", "a"), (".*", "b"))
     ),
+    "unpacked": gradtx.unpacked(MOVING, LAYOUT),
     "warmup_cosine_decay_schedule": gradtx.warmup_cosine_decay_schedule(0.0, 0.1, 2, 10),
 }
+
+
+# Where not any parameters will do.
+PARAMS = {"packed": LAYOUT.pack(TREE), "unpacked": LAYOUT.pack(TREE)}
 
 
 def build(cls: type):
@@ -176,12 +184,13 @@ def check(name: str, tx: GradientTransformation, params=None) -> None:
         DOES_NOT_APPLY.get(name, set())
         | (set() if has_numbers else NUMBERS)
         | (set() if is_leafwise(tx) else leafwise)
+        | (set() if Reach.LEAF not in reach_of(tx) and not names_leaves(tx) else {"packs"})
     )
 
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_every_transformation_keeps_the_laws(name: str) -> None:
-    check(name, build(TRANSFORMATIONS[name]))
+    check(name, build(TRANSFORMATIONS[name]), PARAMS.get(name))
 
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.anatomy import is_leafwise
+from gradtx.anatomy import Reach, is_leafwise, names_leaves, reach_of
 from gradtx.combine import MaskedNode
 from gradtx.laws.compare import ROUNDINGS, differences, numbers, pairs, raised
 from gradtx.laws.report import Finding, Skip, law
 from gradtx.laws.trial import STEPS, Trial, in_dtype, replacing, stack, unhashable
+from gradtx.packing import packing
 from gradtx.tree import PyTree
 
 __all__: list[str] = []  # a law is reached through LAWS
@@ -65,11 +66,11 @@ def is_deterministic(trial: Trial) -> Iterator[Finding]:
 # ---------------------------------------------------------------- under jax's transformations
 
 
-@law("update", "Say leafwise = True only of a class that reads no other leaf than the one it updates.", RUNS)
+@law("update", "Say reach = Reach.ENTRY or LEAF only of a class that reads no other leaf than its own.", RUNS)
 def leafwise_is_leaf_by_leaf(trial: Trial) -> Iterator[Finding]:
     """If it says that it is leafwise, no leaf's update depends on another leaf."""
     if not is_leafwise(trial.tx):
-        raise Skip("it does not say that it is leafwise")
+        raise Skip("it may read other leaves, their names, or extra arguments")
     at, change = replacing(trial.params, lambda _: True, lambda x: x * jnp.asarray(2.0, x.dtype))
 
     def step(tx: Any, params: PyTree, state: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
@@ -79,6 +80,20 @@ def leafwise_is_leaf_by_leaf(trial: Trial) -> Iterator[Finding]:
         for found in differences(updates, expected, "updates", f"where the leaf at {at} is another", 0.0):
             if found.at != f"updates{at}":
                 yield found
+
+
+@law("update", "Say reach = Reach.ENTRY or OTHERS only of a class that asks no leaf for its shape.", RUNS)
+def packs(trial: Trial) -> Iterator[Finding]:
+    """If it says that it asks for no leaf as a whole, it gives the same of packed leaves."""
+    if Reach.LEAF in reach_of(trial.tx) or names_leaves(trial.tx) or trial.extra:
+        raise Skip("it may ask which entries make up a leaf, for the leaf's name, or for extra arguments")
+    layout = packing(trial.params)
+    state = trial.tx.init(layout.pack(trial.params))
+    for step, (grads, (expected, _)) in enumerate(zip(trial.gradients, trial.eager, strict=True), 1):
+        updates, state = trial.step(trial.tx, layout.pack(trial.params), state, layout.pack(grads))
+        yield from differences(
+            layout.unpack(updates), expected, "updates", f"in step {step}, packed", ROUNDINGS
+        )
 
 
 @law(

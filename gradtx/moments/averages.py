@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Decay, DtypeName, Number, PositiveDecay
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -33,7 +34,7 @@ class ema(GradientTransformation):
             returned before it is rounded to that dtype.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     start: Number = optional(default=0.0)
     accumulator_dtype: DtypeName | None = static(default=None)
@@ -64,7 +65,7 @@ class signed_ema(GradientTransformation):
             returned before it is rounded to that dtype.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     start: Number = optional(default=0.0)
     accumulator_dtype: DtypeName | None = static(default=None)
@@ -98,7 +99,7 @@ class two_decay_ema(GradientTransformation):
         accumulator_dtype: of the state; None is the parameters', at least float32.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     read: Decay
     decay: PositiveDecay
     accumulator_dtype: DtypeName | None = static(default=None)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
+from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Decay, Number
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -34,7 +35,7 @@ class bias_correction(GradientTransformation):
         root: divide by sqrt(1 - βᵗ⁺ᵃ), for an average whose root has been taken.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     ahead: int = static(default=0)
     root: bool = static(default=False)
@@ -46,7 +47,7 @@ class bias_correction(GradientTransformation):
         self, updates: PyTree, state: BiasCorrectionState, params: PyTree | None = None
     ) -> tuple[PyTree, BiasCorrectionState]:
         step = numerics.safe_increment(state.step)
-        weight = numerics.one_minus_power(self.decay, step + self.ahead)
+        weight = numerics.one_minus_power(self.decay, step + self.ahead if self.ahead else step)
         weight = jnp.sqrt(weight) if self.root else weight
         corrected = jax.tree.map(lambda m: m / numerics.like(weight, m), updates)
         return corrected, BiasCorrectionState(step)
@@ -71,7 +72,7 @@ class rectify(GradientTransformation):
         threshold: the least ρₜ to trust. The paper's is any above 4.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     threshold: Number = 5.0
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Decay
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -40,7 +41,7 @@ class squared_deviation(GradientTransformation):
         debiased: whether a bias correction follows that average.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     debiased: bool = static(default=False)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Decay, Number
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -27,7 +28,7 @@ class running_sum(GradientTransformation):
         start: G₀, the value of every entry before the first update.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     start: Number = optional(default=0.0)
 
     def init(self, params: PyTree) -> RunningSumState:
@@ -47,7 +48,7 @@ class RunningMaxState(NamedTuple):
 class running_max(GradientTransformation):
     """The largest value so far, entry by entry, and at least 0: maxₜ = max(maxₜ₋₁, gₜ)."""
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
 
     def init(self, params: PyTree) -> RunningMaxState:
         return RunningMaxState(tree.zeros_like(params))
@@ -69,7 +70,7 @@ class decayed_max(GradientTransformation):
         decay: β, in [0, 1).
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
 
     def init(self, params: PyTree) -> RunningMaxState:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Decay, DtypeName
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -34,7 +35,7 @@ class trace(GradientTransformation):
         accumulator_dtype: of the state; None is the parameters', at least float32.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     nesterov: bool = static(default=False)
     accumulator_dtype: DtypeName | None = static(default=None)
@@ -67,7 +68,7 @@ class dampen(GradientTransformation):
         dampening: τ, in [0, 1).
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     dampening: Decay
 
     def init(self, params: PyTree) -> DampenState:

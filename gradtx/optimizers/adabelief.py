@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from gradtx import numerics, tree
-from gradtx.anatomy import read_by
+from gradtx.anatomy import Reach, read_by
 from gradtx.combine import chain
 from gradtx.hyperparameters import Decay, NonNegative, Rate
 from gradtx.moments import bias_correction, ema, nesterov_terms
@@ -50,7 +50,7 @@ class belief(GradientTransformation):
         look_ahead: reads the updates; what it returns is added to the numerator.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     prediction: GradientTransformation
     numerator: GradientTransformation
     denominator: GradientTransformation
@@ -89,7 +89,7 @@ class add_drift(GradientTransformation):
         decay: β of the average, in [0, 1).
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     drift: NonNegative
     decay: Decay
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.anatomy import Reach
 from gradtx.combine import chain
 from gradtx.decay import add_l2_penalty
 from gradtx.hyperparameters import Number, Positive, PositiveDecay, Rate
@@ -47,7 +48,7 @@ class scale_by_past_rms(GradientTransformation):
         eps: ε, above 0: it is all there is over the fraction at the first step.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.ENTRY
     squares: GradientTransformation
     decay: PositiveDecay
     eps: Positive = 1e-6

@@ -15,6 +15,7 @@ from typing import ClassVar
 import jax
 
 from gradtx import numerics
+from gradtx.anatomy import Reach
 from gradtx.combine import chain
 from gradtx.decay import add_decoupled_weight_decay
 from gradtx.hyperparameters import Decay, NonNegative, Positive, Rate
@@ -47,16 +48,13 @@ class scale_by_lars(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    leafwise: ClassVar[bool] = True
+    reach: ClassVar[Reach] = Reach.LEAF
     weight_decay: NonNegative = optional(default=0.0)
     weight_decay_mask: Mask = static(default=True)
     trust_coefficient: Positive = 0.001
     eps: NonNegative = optional(default=0.0)
     trust_ratio_mask: Mask = static(default=True)
     joint_norm: bool = static(default=False, kw_only=True)
-
-    def acts_leafwise(self) -> bool:
-        return self.weight_decay_mask is True and self.trust_ratio_mask is True
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None

@@ -1,0 +1,89 @@
+"""Levels that are multiplied again and again: smoothly, every so many steps, or at given steps."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hyperparameters import Schedule
+from gradtx.schedules.arithmetic import as_step, number, power, real
+from gradtx.schedules.fields import Boundaries, Factor, Level, Period, Steps
+from gradtx.value import static
+
+__all__ = ["exponential_decay", "multi_step_schedule", "step_decay_schedule"]
+
+
+class exponential_decay(Schedule):
+    """Multiply by r every T steps: a rˣ, with x = (step - begin) / T, or its floor.
+
+    Args:
+        init_value: a.
+        transition_steps: T, at least 1.
+        decay_rate: r, above 0.
+        transition_begin: the step at which it begins; a before.
+        staircase: change only at whole multiples of T.
+        end_value: a bound that the level does not cross: a lower one for r < 1, else an upper one.
+    """
+
+    init_value: Level
+    transition_steps: Period = static()
+    decay_rate: Factor
+    transition_begin: Steps = static(default=0)
+    staircase: bool = static(default=False)
+    end_value: Level | None = None
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        passed = jnp.maximum(as_step(self, step) - self.transition_begin, 0)
+        if self.staircase:
+            factor = power(self.decay_rate, passed // self.transition_steps)
+        else:
+            factor = power(self.decay_rate, passed, self.transition_steps)
+        level = number(self.init_value) * factor
+        if self.end_value is None:
+            return level
+        end = real(self.end_value)
+        return jnp.where(real(self.decay_rate) < 1, jnp.maximum(level, end), jnp.minimum(level, end))
+
+
+class step_decay_schedule(Schedule):
+    """Multiply by r at every T-th step: a r^⌊step / T⌋.
+
+    Args:
+        init_value: a.
+        transition_steps: T, at least 1.
+        decay_rate: r, above 0.
+    """
+
+    init_value: Level
+    transition_steps: Period = static()
+    decay_rate: Factor = 0.1
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        stairs = exponential_decay(self.init_value, self.transition_steps, self.decay_rate, staircase=True)
+        return stairs(as_step(self, step))
+
+
+class multi_step_schedule(Schedule):
+    """Multiply by r at each of the given steps: a rᵏ, with k of them reached.
+
+    For a factor of its own at each step, see piecewise_constant_schedule.
+
+    Args:
+        init_value: a.
+        boundaries: the steps, in order; at one that is there twice, r acts twice.
+        decay_rate: r, above 0.
+
+    Raises:
+        ValueError: the boundaries are not in order.
+    """
+
+    init_value: Level
+    boundaries: Boundaries = static()
+    decay_rate: Factor = 0.1
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        step = as_step(self, step)
+        reached = sum(
+            ((step >= b).astype(jnp.int32) for b in self.boundaries), jnp.zeros_like(step, jnp.int32)
+        )
+        return number(self.init_value) * power(self.decay_rate, reached)

@@ -1,0 +1,106 @@
+"""What the fields of a schedule accept: levels, counts of steps, boundaries, names of shapes, schedules."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import jax
+import numpy as np
+
+from gradtx.hyperparameters import Schedule, as_schedule
+from gradtx.kinds import Integer, Real
+from gradtx.value import nearest
+
+__all__ = [
+    "LAST",
+    "Boundaries",
+    "Choice",
+    "Count",
+    "Factor",
+    "Interpolation",
+    "Level",
+    "Parts",
+    "Period",
+    "Share",
+    "Steps",
+    "ascending",
+]
+
+LAST = 2**31 - 1
+"""The largest step: int32's last number, where the counters of transformations stop."""
+
+Level = Annotated[float | jax.Array | np.ndarray | np.number, Real()]
+"""A level: any finite number, traced or not; an array is a sweep's, to be mapped over."""
+Factor = Annotated[float | jax.Array | np.ndarray | np.number, Real(0, open_low=True)]
+"""A number above 0."""
+Share = Annotated[float, Real(0, 1)]
+"""A part of the whole, in [0, 1]; static where it says how many steps."""
+
+
+class Count(Integer):
+    """How many steps, or at which: a whole number that an int32 holds."""
+
+    def accept(self, owner: str, name: str, value: Any) -> int:
+        value = super().accept(owner, name, value)
+        if value > LAST:
+            raise ValueError(
+                f"{owner}({name}={value}): {name} must be at most {LAST}: steps are counted in 32 bits."
+            )
+        return value
+
+
+Steps = Annotated[int, Count(low=0)]
+Period = Annotated[int, Count(low=1)]
+
+
+def ascending(owner: str, name: str, value: Any, *, strictly: bool) -> tuple[int, ...]:
+    """Steps in increasing order, checked; equal neighbours only where not `strictly`."""
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise TypeError(f"{owner}({name}={value!r}): {name} must be a sequence of steps.")
+    steps = tuple(Count(low=0).accept(owner, f"{name}[{i}]", b) for i, b in enumerate(value))
+    if any(a > b or (strictly and a == b) for a, b in itertools.pairwise(steps)):
+        raise ValueError(f"{owner}({name}={steps}): {name} must increase.")
+    return steps
+
+
+class _Ascending:
+    """Steps in order; the same step may be there twice."""
+
+    def accept(self, owner: str, name: str, value: Any) -> tuple[int, ...]:
+        return ascending(owner, name, value, strictly=False)
+
+
+Boundaries = Annotated[tuple[int, ...], _Ascending()]
+
+
+class Choice:
+    """One of a few names."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def accept(self, owner: str, name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in self.names:
+            guess = nearest(value, self.names) if isinstance(value, str) else ""
+            known = ", ".join(map(repr, self.names))
+            raise ValueError(f"{owner}({name}={value!r}): {name} must be one of {known}.{guess}")
+        return value
+
+
+Interpolation = Annotated[Literal["linear", "cosine"], Choice("linear", "cosine")]
+
+
+class _Parts:
+    """Schedules, at least one; functions of the step become schedules."""
+
+    def accept(self, owner: str, name: str, value: Any) -> tuple[Schedule, ...]:
+        if not isinstance(value, (tuple, list)):
+            raise TypeError(f"{owner}({name}={value!r}): {name} must be a tuple of schedules.")
+        if not value:
+            raise ValueError(f"{owner}: {name} must have at least one schedule.")
+        return tuple(as_schedule(owner, f"{name}[{i}]", s) for i, s in enumerate(value))
+
+
+Parts = Annotated[tuple[Schedule, ...], _Parts()]

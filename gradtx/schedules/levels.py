@@ -1,0 +1,72 @@
+"""One level, or from one to another along a straight line or a power of it."""
+
+from __future__ import annotations
+
+import jax
+
+from gradtx.hyperparameters import Schedule
+from gradtx.schedules.arithmetic import as_step, mix, real, shares
+from gradtx.schedules.fields import Factor, Level, Period, Steps
+from gradtx.schedules.shapes import raised
+from gradtx.value import static
+
+__all__ = ["constant_schedule", "linear_schedule", "polynomial_schedule"]
+
+
+class constant_schedule(Schedule):
+    """The same number at every step.
+
+    Args:
+        value: the number.
+    """
+
+    value: Level
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        return real(self.value)
+
+
+class linear_schedule(Schedule):
+    """From one level to another in a straight line: a + (b - a) x.
+
+    x is the share of `transition_steps` that has passed since `transition_begin`, in [0, 1].
+
+    Args:
+        init_value: a, the level until `transition_begin`.
+        end_value: b, the level from `transition_begin + transition_steps` on.
+        transition_steps: how many steps it takes, at least 1.
+        transition_begin: the step at which it begins.
+    """
+
+    init_value: Level
+    end_value: Level
+    transition_steps: Period = static()
+    transition_begin: Steps = static(default=0)
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        way = shares(as_step(self, step), self.transition_begin, self.transition_steps)
+        return mix(self.init_value, self.end_value, way)
+
+
+class polynomial_schedule(Schedule):
+    """From one level to another along a power of the remaining time: b + (a - b)(1 - x)ᵖ.
+
+    x is the share of `transition_steps` that has passed since `transition_begin`, in [0, 1].
+
+    Args:
+        init_value: a, the level until `transition_begin`.
+        end_value: b, the level from `transition_begin + transition_steps` on.
+        power: p, above 0; 1 is a straight line.
+        transition_steps: how many steps it takes, at least 1.
+        transition_begin: the step at which it begins.
+    """
+
+    init_value: Level
+    end_value: Level
+    power: Factor
+    transition_steps: Period = static()
+    transition_begin: Steps = static(default=0)
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        way = shares(as_step(self, step), self.transition_begin, self.transition_steps)
+        return mix(self.init_value, self.end_value, raised(way, self.power))

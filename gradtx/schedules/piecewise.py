@@ -1,0 +1,106 @@
+"""Levels at given steps, each a multiple of the one before: held in between, or interpolated."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hyperparameters import Schedule
+from gradtx.kinds import Maybe, Real
+from gradtx.schedules.arithmetic import Shares, as_step, mix, number, real, shares_between
+from gradtx.schedules.fields import Count, Interpolation, Level
+from gradtx.schedules.shapes import SHAPES
+from gradtx.value import static
+
+__all__ = ["piecewise_constant_schedule", "piecewise_interpolate_schedule", "through"]
+
+
+class _Scales:
+    """step -> factor, sorted by step; factors at least 0."""
+
+    def accept(self, owner: str, name: str, value: Any) -> dict[int, Any] | None:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{owner}({name}={value!r}): {name} must be a dict of step: factor.")
+        steps = sorted(Count(low=0).accept(owner, "a boundary", b) for b in value)
+        return {b: Real(0).accept(owner, f"the scale at {b}", value[b]) for b in steps} or None
+
+
+Scales = Annotated[Mapping[int, float] | None, Maybe(_Scales())]
+
+
+def _levels(init_value: Any, scales: Mapping[int, Any] | None) -> list[tuple[int, Any]]:
+    """(step, level) from step 0 on."""
+    level = number(init_value)
+    found = [(0, level)]
+    for boundary, factor in sorted((scales or {}).items()):
+        level = level * number(factor)
+        found.append((boundary, level))
+    return found
+
+
+class piecewise_constant_schedule(Schedule):
+    """A level that is multiplied at given steps, and held in between.
+
+    Args:
+        init_value: the level before the first boundary.
+        boundaries_and_scales: step -> what to multiply by from that step on, at least 0.
+
+    Raises:
+        ValueError: a boundary is not a step, or a scale is negative.
+    """
+
+    init_value: Level
+    boundaries_and_scales: Scales = None
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        step = as_step(self, step)
+        (_, level), *rest = _levels(self.init_value, self.boundaries_and_scales)
+        level = real(level)
+        for boundary, after in rest:
+            level = jnp.where(step >= boundary, real(after), level)
+        return level
+
+
+class piecewise_interpolate_schedule(Schedule):
+    """From level to level through given steps, along straight lines or half cosines.
+
+    The level at a boundary is the level at the boundary before, times the boundary's scale; the
+    last one is held.
+
+    Args:
+        interpolate_type: 'linear' or 'cosine'.
+        init_value: the level at step 0.
+        boundaries_and_scales: step -> the level there as a multiple of the one before, at least 0.
+
+    Raises:
+        ValueError: a boundary is not a step, or a scale is negative.
+    """
+
+    interpolate_type: Interpolation = static()
+    init_value: Level
+    boundaries_and_scales: Scales = None
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        knots = _levels(self.init_value, self.boundaries_and_scales)
+        return through(as_step(self, step), knots, SHAPES[self.interpolate_type])
+
+
+def through(
+    step: jax.Array, knots: Sequence[tuple[float, Any]], shape: Callable[[Shares], Shares]
+) -> jax.Array:
+    """The level on the way through knots (step, level), held before the first and after the last.
+
+    Knots may lie between two steps. One that does not lie behind its predecessor is a jump.
+    """
+    level = real(knots[0][1])
+    for (begin, first), (end, second) in itertools.pairwise(knots):
+        here = real(second)
+        if begin < end:
+            here = mix(first, second, shape(shares_between(step, begin, end)))
+        level = jnp.where(step >= math.ceil(begin), here, level)
+    return level

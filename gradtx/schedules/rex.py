@@ -1,0 +1,34 @@
+"""REX: nearly a straight line at first, steeper and steeper towards the end of the budget."""
+
+from __future__ import annotations
+
+import jax
+
+from gradtx.hyperparameters import Schedule
+from gradtx.schedules.arithmetic import as_step, mix, shares
+from gradtx.schedules.fields import Level, Period
+from gradtx.schedules.shapes import reflected
+from gradtx.value import static
+
+__all__ = ["rex_schedule"]
+
+
+class rex_schedule(Schedule):
+    """From a to b along b + (a - b)(1 - x) / (½ + ½ (1 - x)), then b: a reflected exponential.
+
+    Chen, Wolfe & Kyrillidis, "REX: Revisiting Budgeted Training with an Improved Schedule", 2022,
+    where b is 0. https://arxiv.org/abs/2107.04197
+
+    Args:
+        init_value: a.
+        transition_steps: the steps that x takes from 0 to 1, at least 1: the whole budget.
+        end_value: b.
+    """
+
+    init_value: Level
+    transition_steps: Period = static()
+    end_value: Level = 0.0
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        way = reflected(shares(as_step(self, step), 0, self.transition_steps))
+        return mix(self.init_value, self.end_value, way)

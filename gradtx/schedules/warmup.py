@@ -1,0 +1,189 @@
+"""A warm-up first: a straight line up, in front of what comes then."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from gradtx.hyperparameters import Schedule
+from gradtx.schedules.arithmetic import as_step, mix, real, shares
+from gradtx.schedules.combine import read
+from gradtx.schedules.exponential import exponential_decay
+from gradtx.schedules.fields import Choice, Factor, Level, Period, Steps
+from gradtx.schedules.levels import linear_schedule
+from gradtx.schedules.shapes import SHAPES, cosine, raised
+from gradtx.value import static
+
+__all__ = [
+    "warmup_constant_schedule",
+    "warmup_cosine_decay_schedule",
+    "warmup_exponential_decay_schedule",
+    "warmup_stable_decay_schedule",
+    "with_warmup",
+]
+
+Decay = Annotated[Literal["linear", "cosine", "sqrt"], Choice(*SHAPES)]
+
+
+class warmup_constant_schedule(Schedule):
+    """A straight line from a to the peak, which is held.
+
+    Args:
+        init_value: a, the level at step 0: with 0, the first update does nothing.
+        peak_value: the level from `warmup_steps` on.
+        warmup_steps: steps of warm-up, at least 1.
+    """
+
+    init_value: Level
+    peak_value: Level
+    warmup_steps: Period = static()
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        line = linear_schedule(self.init_value, self.peak_value, self.warmup_steps)
+        return line(as_step(self, step))
+
+
+class warmup_cosine_decay_schedule(Schedule):
+    """A straight line from a to the peak, then half a cosine down to b, then b.
+
+    As in Optax, `decay_steps` is the length of the whole schedule, the warm-up included, and the
+    first step's level is `init_value`: with 0, the first update does nothing.
+
+    Args:
+        init_value: a, the level at step 0.
+        peak_value: the level at `warmup_steps`.
+        warmup_steps: steps of warm-up; 0 starts at the peak.
+        decay_steps: steps in all, more than `warmup_steps`.
+        end_value: b, the level from `decay_steps` on.
+        exponent: of the cosine; see cosine_decay_schedule.
+
+    Raises:
+        ValueError: decay_steps is not above warmup_steps.
+    """
+
+    init_value: Level
+    peak_value: Level
+    warmup_steps: Steps = static()
+    decay_steps: Steps = static()
+    end_value: Level = 0.0
+    exponent: Factor = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decay_steps <= self.warmup_steps:
+            raise ValueError(
+                f"warmup_cosine_decay_schedule(warmup_steps={self.warmup_steps}, "
+                f"decay_steps={self.decay_steps}): decay_steps counts the warm-up too, so it must "
+                "be larger."
+            )
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        step, rise = as_step(self, step), self.warmup_steps
+        way = raised(cosine(shares(step, rise, self.decay_steps - rise)), self.exponent)
+        fall = mix(self.peak_value, self.end_value, way)
+        return _risen(step, self.init_value, self.peak_value, rise, fall)
+
+
+class warmup_exponential_decay_schedule(Schedule):
+    """A straight line from a to the peak, which is then multiplied by r every T steps.
+
+    Args:
+        init_value: a, the level at step 0: with 0, the first update does nothing.
+        peak_value: the level at `warmup_steps`.
+        warmup_steps: steps of warm-up; 0 starts at the peak.
+        transition_steps: T, at least 1.
+        decay_rate: r, above 0.
+        transition_begin: how many steps after the warm-up the decay begins.
+        staircase: change only at whole multiples of T.
+        end_value: a bound that the decay does not cross; see exponential_decay.
+    """
+
+    init_value: Level
+    peak_value: Level
+    warmup_steps: Steps = static()
+    transition_steps: Period = static()
+    decay_rate: Factor
+    transition_begin: Steps = static(default=0)
+    staircase: bool = static(default=False)
+    end_value: Level | None = None
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        step, rise = as_step(self, step), self.warmup_steps
+        decay = exponential_decay(
+            self.peak_value,
+            self.transition_steps,
+            self.decay_rate,
+            self.transition_begin,
+            self.staircase,
+            self.end_value,
+        )
+        fall = decay(jnp.maximum(step - rise, 0))
+        return _risen(step, self.init_value, self.peak_value, rise, fall)
+
+
+class warmup_stable_decay_schedule(Schedule):
+    """A straight line from a to the peak, which is held, and a way down to b, which is held.
+
+    The middle may be as long as the budget allows; a short way down ends a run at any time.
+
+    Hu et al., "MiniCPM: Unveiling the Potential of Small Language Models with Scalable Training
+    Strategies", 2024, section 4. https://arxiv.org/abs/2404.06395
+    The shape 1 - √x: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+    Durations", 2024. https://arxiv.org/abs/2405.18392
+
+    Args:
+        init_value: a, the level at step 0: with 0, the first update does nothing.
+        peak_value: the level between warm-up and decay.
+        warmup_steps: steps of warm-up; 0 starts at the peak.
+        stable_steps: steps at the peak.
+        decay_steps: steps of decay, at least 1, without those before (unlike
+            warmup_cosine_decay_schedule's, which count all).
+        end_value: b.
+        decay_type: 'linear', 'cosine', or 'sqrt' for 1 - √x.
+    """
+
+    init_value: Level
+    peak_value: Level
+    warmup_steps: Steps = static()
+    stable_steps: Steps = static()
+    decay_steps: Period = static()
+    end_value: Level = 0.0
+    decay_type: Decay = static(default="linear")
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        step, rise = as_step(self, step), self.warmup_steps
+        since = jnp.maximum(step - rise, 0)
+        way = SHAPES[self.decay_type](shares(since, self.stable_steps, self.decay_steps))
+        fall = mix(self.peak_value, self.end_value, way)
+        return _risen(step, self.init_value, self.peak_value, rise, fall)
+
+
+class with_warmup(Schedule):
+    """Any schedule after a warm-up: a straight line from c s(0) to s(0), then s from its start.
+
+    s counts its steps from the end of the warm-up. For a warm-up *over* the first steps of a
+    schedule, multiply it: multiply_schedules(linear_schedule(0.0, 1.0, 100), s).
+
+    Args:
+        schedule: s; a schedule, or a function of the step.
+        warmup_steps: steps of warm-up; 0 is s itself.
+        init_factor: c, the share of s(0) to begin with: with 0, the first update does nothing.
+    """
+
+    schedule: Schedule
+    warmup_steps: Steps = static()
+    init_factor: Level = 0.0
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        step, rise = as_step(self, step), self.warmup_steps
+        level = read(self, "schedule", self.schedule, jnp.maximum(step - rise, 0))
+        return level * _risen(step, self.init_factor, 1.0, rise, real(1.0))
+
+
+def _risen(step: jax.Array, first: Any, peak: Any, steps: int, after: jax.Array) -> jax.Array:
+    """A straight line to the peak in `steps`, and what comes then."""
+    if steps == 0:
+        return after
+    return jnp.where(step < steps, mix(first, peak, shares(step, 0, steps)), after)

@@ -1,0 +1,1 @@
+"""Data recorded from other libraries, and the scripts that record it."""

@@ -1,0 +1,120 @@
+"""Traced once per shape, with what leaves share computed once: the same numbers, and a smaller program."""
+
+from __future__ import annotations
+
+import collections
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradtx
+from gradtx import leafwise
+from tests.test_costs import OPTIMIZERS, step_of
+
+SHAPES = [(4, 3)] * 6 + [(5,)] * 6
+
+
+def tree(seed: int) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(seed)
+    return {f"leaf{i}": jnp.asarray(rng.normal(size=s), jnp.float32) for i, s in enumerate(SHAPES)}
+
+
+PARAMS = tree(0)
+
+
+def operations(tx, params=PARAMS) -> tuple[collections.Counter, collections.Counter]:
+    """The primitives at the top of a step's program, and those in the functions that it calls."""
+    jaxpr = jax.make_jaxpr(step_of(tx))(params, tx.init(params), params).jaxpr
+    inner = {e.params["jaxpr"] for e in jaxpr.eqns if "jaxpr" in e.params}
+    below = collections.Counter(e.primitive.name for j in inner for e in j.jaxpr.eqns)
+    return collections.Counter(e.primitive.name for e in jaxpr.eqns), below
+
+
+def test_a_program_for_each_shape_is_called_for_each_leaf() -> None:
+    top, below = operations(gradtx.adamw(1e-3))
+    assert top["jit"] + top["pjit"] == len(SHAPES)
+    assert below["sqrt"] == 2
+
+
+def test_powers_of_the_step_are_computed_once_for_all_leaves() -> None:
+    top, below = operations(gradtx.adamw(1e-3))
+    assert top["expm1"] == 2 * 2  # two decays, for each of two shapes; XLA merges those
+    assert below["expm1"] == 0
+    assert all("int" not in str(v) for v in below)
+
+
+def test_a_schedule_is_read_once_for_all_leaves() -> None:
+    tx = gradtx.sgd(lambda step: jax.lax.cos(step.astype(jnp.float32)))
+    operations(tx)  # the first time, its state's layout is looked up as well
+    top, below = operations(tx)
+    assert top["cos"] == 2
+    assert below["cos"] == 0
+
+
+def test_numbers_that_are_traced_are_arguments_of_it() -> None:
+    def step(rate, params):
+        tx = gradtx.adam(rate)
+        return step_of(tx)(params, tx.init(params), params)
+
+    chex.assert_trees_all_close(
+        jax.jit(step)(jnp.asarray(0.1), PARAMS), step(0.1, PARAMS), rtol=1e-6, atol=1e-7
+    )
+    slopes = jax.jacfwd(lambda r: step(r, PARAMS)[0]["leaf0"])(0.1)
+    chex.assert_trees_all_close(slopes, -jnp.sign(PARAMS["leaf0"]), rtol=1e-5)  # Adam's first step
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_gives_what_the_whole_tree_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tx = OPTIMIZERS[name][0]()
+
+    def two_steps(params):
+        state = tx.init(params)
+        for seed in (1, 2):
+            params, state = step_of(tx)(params, state, tree(seed))
+        return params, state
+
+    by_leaf = jax.jit(two_steps)(PARAMS)
+    monkeypatch.setattr(leafwise, "LEAVES_PER_SHAPE", 100)
+    whole = jax.jit(lambda params: two_steps(params))(PARAMS)
+    chex.assert_trees_all_close(by_leaf, whole, rtol=2e-6, atol=1e-7)  # fused otherwise
+
+
+def test_few_leaves_of_a_shape_are_left_to_the_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leafwise, "LEAVES_PER_SHAPE", 5)
+    assert operations(gradtx.adamw(1e-3))[0]["expm1"] == 4
+    few = {k: PARAMS[k] for k in ("leaf0", "leaf1", "leaf6", "leaf7")}
+    top, _ = operations(gradtx.adamw(1e-3), few)
+    assert top["expm1"] == 2
+    assert top["sqrt"] == 4
+
+
+def test_a_program_belongs_to_jax_settings() -> None:
+    tx, params = gradtx.adam(0.1), jax.tree.map(lambda x: x[:1], PARAMS)
+    jax.jit(step_of(tx))(params, tx.init(params), params)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda x: x.astype(jnp.float64), params)
+        out, _ = jax.jit(step_of(tx))(wide, tx.init(wide), wide)
+        assert out["leaf0"].dtype == jnp.float64
+        narrow, _ = jax.jit(step_of(tx))(params, tx.init(params), params)
+        assert narrow["leaf0"].dtype == jnp.float32
+
+
+class counts_large_entries(gradtx.GradientTransformation):
+    """Wrongly says that it stays within its leaf: its counter depends on the leaf."""
+
+    reach = gradtx.Reach.LEAF
+
+    def init(self, params):
+        return jnp.zeros((), jnp.int32)
+
+    def update(self, updates, state, params=None):
+        return updates, state + sum(jnp.sum(u > 1).astype(jnp.int32) for u in jax.tree.leaves(updates))
+
+
+def test_a_counter_that_depends_on_a_leaf_is_left_to_the_whole_tree() -> None:
+    tx = counts_large_entries()
+    _, counted = jax.jit(lambda p: tx.update(p, tx.init(p)))(PARAMS)
+    assert counted == sum(int((p > 1).sum()) for p in PARAMS.values())
