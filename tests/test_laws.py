@@ -56,14 +56,21 @@ LAYOUT = gradtx.packing(TREE)
 
 BUILT = {
     "add": gradtx.add(MOVING, SCALING),
+    "add_schedules": gradtx.add_schedules(LINE, gradtx.constant_schedule(0.01)),
     "chain": gradtx.chain(MOVING, SCALING),
     "foreign": gradtx.foreign(_nothing, _as_it_is),
     "from_function": gradtx.from_function(_square_root),
     "join_schedules": gradtx.join_schedules((LINE, gradtx.constant_schedule(0.01)), (2,)),
+    "multi_step_schedule": gradtx.multi_step_schedule(0.1, (1, 3)),
+    "multiply_schedules": gradtx.multiply_schedules(LINE, gradtx.constant_schedule(0.5)),
     "named_chain": gradtx.named_chain(("moving", MOVING), ("scaling", SCALING)),
     "packed": gradtx.packed(gradtx.lamb(0.1, weight_decay=0.1, mask="kernel$"), LAYOUT),
     "partition": gradtx.partition(
         {"a": MOVING, "b": gradtx.freeze()}, gradtx.by_path(("kernel|scale", "a"), (".*", "b"))
+    ),
+    "piecewise_interpolate_schedule": gradtx.piecewise_interpolate_schedule("linear", 0.1, {2: 0.5}),
+    "sgdr_schedule": gradtx.sgdr_schedule(
+        [{"init_value": 0.0, "peak_value": 0.1, "decay_steps": 4, "warmup_steps": 1, "end_value": 0.0}]
     ),
     "unpacked": gradtx.unpacked(MOVING, LAYOUT),
     "warmup_cosine_decay_schedule": gradtx.warmup_cosine_decay_schedule(0.0, 0.1, 2, 10),
