@@ -24,7 +24,7 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import MismatchError, PyTree
 from gradtx.value import nearest, optional, static
 
-__all__ = ["MaskedNode", "add", "chain", "freeze", "masked", "named_chain", "partition", "ratio"]
+__all__ = ["MaskedNode", "add", "chain", "divided", "freeze", "masked", "named_chain", "partition", "ratio"]
 
 
 def _part(owner: str, name: str, value: Any) -> GradientTransformation:
@@ -161,8 +161,12 @@ class ratio(GradientTransformation):
         bottom, denominator = self.denominator.update(
             updates, state.denominator, params, **read_by(self.denominator, extra)
         )
-        quotient = jax.tree.map(lambda n, d: n / (d + numerics.like(self.eps, d)), top, bottom)
-        return quotient, RatioState(numerator, denominator)
+        return divided(top, bottom, self.eps), RatioState(numerator, denominator)
+
+
+def divided(top: PyTree, bottom: PyTree, eps: Any) -> PyTree:
+    """n / (d + ε), for each leaf."""
+    return jax.tree.map(lambda n, d: n / (d + numerics.like(eps, d)), top, bottom)
 
 
 class add(GradientTransformation):

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.anatomy import check_extra, is_leafwise, keywords
-from gradtx.hyperparameters import Schedule, schedules_in
+from gradtx.hyperparameters import Schedule, read, schedules_in
 from gradtx.leafwise import update_each
 from gradtx.tree import MismatchError, PyTree
 from gradtx.value import per_class
@@ -96,12 +96,7 @@ def _at(self: Any, step: jax.Array) -> Any:
     now = object.__new__(type(self))
     for name, held in vars(self).items():
         if isinstance(held, Schedule):
-            held = jnp.asarray(held(step))
-            if held.ndim != 0:
-                raise ValueError(
-                    f"{type(self).__name__}: the schedule in {name} returned shape {held.shape} at "
-                    f"step {step}: expected one number. It is {getattr(self, name)!r}."
-                )
+            held = read(self, f"the schedule in {name}", held, step)
         object.__setattr__(now, name, held)
     return now
 

@@ -51,8 +51,7 @@ def hoist(f: Callable[..., Any], own: list[Any], shared: list[Any]) -> Hoisted |
         return None
     used = set().union(*(_variables(e.invars) for e in rest), _variables(results)) - set(constants)
     passed = [v for v in known if v in used]
-    nothing: set[Any] = set()
-    before = jaxpr.replace(invars=numbers, outvars=[*passed, *common], eqns=first, effects=nothing)
+    before = jaxpr.replace(invars=numbers, outvars=[*passed, *common], eqns=first, effects=frozenset())
     after = jaxpr.replace(invars=[*mine, *passed], outvars=results, eqns=rest)
     ahead, behind = (jaxpr_as_fun(ClosedJaxpr(x, closed.consts)) for x in (before, after))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
@@ -31,12 +32,12 @@ __all__ = [
     "PositiveDecay",
     "Rate",
     "Schedule",
-    "Steps",
     "affine",
     "as_schedule",
     "complement",
     "from_function",
     "negative",
+    "read",
     "schedules_in",
 ]
 
@@ -75,6 +76,35 @@ def as_schedule(owner: str, name: str, value: Any) -> Schedule:
         f"{owner}({name}={value!r}): {name} must be a schedule or a function of the step. "
         "For a number that stays, use constant_schedule."
     )
+
+
+def read(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> jax.Array:
+    """What a schedule says at `step`: checked, and in float64 where x64 is enabled, else float32.
+
+    Args:
+        owner: the value that holds it, or the name of one, for the message.
+        name: the field that it is held in.
+        schedule: the schedule.
+        step: counting from 0.
+
+    Raises:
+        TypeError: it returned no number.
+        ValueError: it returned more than one number.
+    """
+    level: Any = schedule(step)
+    who = owner if isinstance(owner, str) else type(owner).__name__
+    try:
+        level = jnp.asarray(level, float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{who}: {name} returned {level!r} at one step: expected one number. It is {schedule!r}."
+        ) from None
+    if level.shape not in ((), step.shape):
+        raise ValueError(
+            f"{who}: {name} returned shape {level.shape} at one step: expected one number. "
+            f"It is {schedule!r}."
+        )
+    return level
 
 
 class affine(Schedule):
@@ -150,7 +180,6 @@ PositiveDecay = Annotated[
         0, 1, open_low=True, open_high=True, why="0 would keep nothing, and 1 would never leave its start"
     ),
 ]
-Steps = Annotated[int, Integer(low=0)]
 DtypeName = Annotated[Any, _Dtype()]
 
 

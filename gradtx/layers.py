@@ -99,9 +99,9 @@ class layerwise(GradientTransformation):
         mirror = remembered(Mirror, self.inner)
 
         def update(leaves: list[Any], parts: list[Any], of: list[Any] | None) -> tuple[list[Any], list[Any]]:
-            trees = (None if x is None else jax.tree.unflatten(structure, x) for x in (leaves, of))
-            given, params = trees
-            out, after = self.inner.update(given, mirror.join(parts, structure), params, **extra)
+            given, old = jax.tree.unflatten(structure, leaves), mirror.join(parts, structure)
+            mine = None if of is None else jax.tree.unflatten(structure, of)
+            out, after = self.inner.update(given, old, mine, **extra)
             return jax.tree.leaves(out), mirror.split(after, structure)
 
         def axes(leaf_axes: list[Any]) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ from gradtx.hoist import Hoisted, hoist
 from gradtx.tree import MismatchError, PyTree
 from gradtx.value import Value
 
-__all__ = ["Hole", "Mirror", "update_each"]
+__all__ = ["Hole", "Mirror", "forget_programs", "update_each"]
 
 
 LEAVES_PER_SHAPE = 5
@@ -115,22 +115,25 @@ def update_each(tx: Any, updates: PyTree, state: PyTree, params: PyTree | None) 
     each = [
         _flat((u, p, mirror.own(parts, i))) for i, (u, p) in enumerate(zip(leaves, each_param, strict=True))
     ]
-    programs = [_Leaf(fixed, _types(own), own_structure, *common) for own, own_structure in each]
-    if len(leaves) < LEAVES_PER_SHAPE * len(set(programs)):
+    kinds: dict[_Leaf, list[int]] = {}  # which leaves are alike
+    for i, (own, own_structure) in enumerate(each):
+        kinds.setdefault(_Leaf(fixed, _types(own), own_structure, *common), []).append(i)
+    if len(leaves) < LEAVES_PER_SHAPE * len(kinds):
         return None
     try:
-        plans = {leaf: _plan(leaf) for leaf in programs}
+        plans = [plan for kind in kinds if (plan := _plan(kind)) is not None]
     except MismatchError:
         return None  # the ordinary path names the leaf
-    ready = {leaf: (plan, *plan.split.once(shared)) for leaf, plan in plans.items() if plan is not None}
-    if len(ready) < len(plans):
+    if len(plans) < len(kinds):
         return None
-    results = []
-    for (own, _), leaf in zip(each, programs, strict=True):
-        plan, numbers, _ = ready[leaf]
-        results.append(jax.tree.unflatten(plan.results, plan.split.each(own, numbers)))
-    plan, _, counters = ready[programs[0]]
-    parts = mirror.gather([kept for _, kept in results], jax.tree.unflatten(plan.shared_results, counters))
+    results: list[Any] = [None] * len(leaves)
+    counters: list[Any] = []
+    for plan, alike in zip(plans, kinds.values(), strict=True):
+        passed, after = plan.split.once(shared)
+        counters = jax.tree.unflatten(plan.shared_results, after)
+        for i in alike:
+            results[i] = jax.tree.unflatten(plan.results, plan.split.each(each[i][0], passed))
+    parts = mirror.gather([kept for _, kept in results], counters)
     return structure.unflatten([new for new, _ in results]), mirror.join(parts, structure)
 
 
@@ -168,6 +171,11 @@ def _plan(leaf: _Leaf) -> _Plan | None:
 
     split = hoist(one, list(leaf.own), list(leaf.shared))
     return None if split is None else _Plan(split, *structures)
+
+
+def forget_programs() -> None:
+    """Make the next trace a first one, as `jax.clear_caches()` does for jax's own: for measurements."""
+    _plan.cache_clear()
 
 
 def _types(values: list[Any]) -> tuple[Any, ...]:

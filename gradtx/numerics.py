@@ -13,10 +13,13 @@ __all__ = [
     "average_length",
     "cast",
     "complement",
+    "divide_above_one",
     "lerp",
     "like",
     "norm",
+    "norm_dtype",
     "one_minus_power",
+    "rms",
     "safe_increment",
     "wide_dtype",
     "wider",
@@ -139,6 +142,21 @@ def safe_increment(step: jax.Array) -> jax.Array:
     return step + (step < jnp.iinfo(step.dtype).max).astype(step.dtype)
 
 
-def norm(x: jax.Array) -> jax.Array:
-    """The 2-norm of one leaf, accumulated in at least float32; a real 0-d array."""
-    return jnp.sqrt(jnp.sum(abs_sq(x.astype(wide_dtype(x.dtype)))))
+def norm(x: jax.Array, axis: Any = None, keepdims: bool = False) -> jax.Array:
+    """The 2-norm of one leaf, or along axes of it, accumulated in at least float32; real."""
+    return jnp.sqrt(jnp.sum(abs_sq(cast(x, wide_dtype(x.dtype))), axis=axis, keepdims=keepdims))
+
+
+def norm_dtype(leaf: Any) -> Any:
+    """The dtype of a leaf's norm: real, and at least float32."""
+    return jnp.finfo(wide_dtype(jnp.result_type(leaf))).dtype
+
+
+def rms(x: jax.Array) -> jax.Array:
+    """The root mean square of one leaf, accumulated in at least float32; 0 of no entries."""
+    return norm(x) / max(x.size, 1) ** 0.5
+
+
+def divide_above_one(x: jax.Array, size: jax.Array) -> jax.Array:
+    """x / max(1, size): what has a size above 1 is brought down to it."""
+    return x / jnp.maximum(size, jnp.ones_like(size))

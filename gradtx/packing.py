@@ -66,10 +66,11 @@ class _Places(NamedTuple):
 def _places(layout: packing) -> _Places:
     like = jax.tree.map(_parsed, layout.like)
     leaves = jax.tree.leaves(like)
-    labels = [()] * len(leaves) if layout.labels is None else jax.tree.leaves(select(layout.labels, like))
+    labels = [None] * len(leaves) if layout.labels is None else jax.tree.leaves(select(layout.labels, like))
     found: dict[tuple[str, ...], list[int]] = {}
     for i, (leaf, label) in enumerate(zip(leaves, labels, strict=True)):
-        found.setdefault(((label,) if label else ()) + (leaf.dtype.name,), []).append(i)
+        path = (leaf.dtype.name,) if label is None else (label, leaf.dtype.name)
+        found.setdefault(path, []).append(i)
     return _Places(like, sorted(found.items()))  # as jax flattens them
 
 

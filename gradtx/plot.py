@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.hyperparameters import Schedule, as_schedule
-from gradtx.schedules.combine import read
+from gradtx.hyperparameters import Schedule, as_schedule, read
 from gradtx.schedules.fields import LAST
 
 if TYPE_CHECKING:

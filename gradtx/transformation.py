@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -126,12 +126,6 @@ class GradientTransformation(Value, abstract=True):
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         """`init, update = tx`, as Optax's pairs unpack."""
         return iter((self.init, self.update))
-
-    @classmethod
-    def of(cls, other: Value, **changes: Any) -> Self:
-        """One made of the fields of `other` that have the same names."""
-        names = {f.name for f in dataclasses.fields(cls)} & vars(other).keys()
-        return cls(**({n: getattr(other, n) for n in names} | changes))
 
 
 class Composite(GradientTransformation, abstract=True):

@@ -125,6 +125,12 @@ class Value:
         return self._rebuild({n: getattr(self, n) for n in known} | changes)
 
     @classmethod
+    def of(cls, other: Value, **changes: Any) -> Self:
+        """One made of the fields of `other` that have the same names."""
+        names = {f.name for f in dataclasses.fields(cls)} & vars(other).keys()
+        return cls(**({n: getattr(other, n) for n in names} | changes))
+
+    @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> Self:
         return cls(**fields)
 

@@ -98,6 +98,9 @@ RULE = "^(w|b|gain|w2)$"
 PARTS = {
     "trust ratio": gradtx.scale_by_trust_ratio(),
     "block clip": gradtx.clip_by_block_rms(0.3),
+    "unit clip": gradtx.adaptive_grad_clip(0.1),
+    "leaf spikes": gradtx.leafwise_zclip(0.1, warmup_steps=1),
+    "stable adamw": gradtx.stable_adamw(0.1),
     "lars": gradtx.lars(0.1, weight_decay=0.1),
     "lamb": gradtx.lamb(0.1),
     "clip and lamb": chain(gradtx.clip_by_global_norm(0.5), gradtx.lamb(0.1)),

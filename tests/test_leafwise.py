@@ -43,7 +43,6 @@ def test_powers_of_the_step_are_computed_once_for_all_leaves() -> None:
     top, below = operations(gradtx.adamw(1e-3))
     assert top["expm1"] == 2 * 2  # two decays, for each of two shapes; XLA merges those
     assert below["expm1"] == 0
-    assert all("int" not in str(v) for v in below)
 
 
 def test_a_schedule_is_read_once_for_all_leaves() -> None:

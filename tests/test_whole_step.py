@@ -70,7 +70,6 @@ def test_so_it_is_on_accelerators(target: str) -> None:
 
 def test_the_benchmarks_rows_are_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.whole_step.ROWS", ROWS[:1])
-    monkeypatch.setattr("benchmarks.whole_step.LAYERS", 2)
     (row,) = rows(width=16)
     assert row.keys() == {"what", "target", "waits", "temporary", "temporary, stacked"}
     assert (row["what"], row["target"], row["waits"]) == ("adamw", "cpu", False)

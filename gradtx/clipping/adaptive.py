@@ -96,9 +96,7 @@ def unitwise_norm(x: jax.Array, axis: int | tuple[int, ...] | None = None) -> ja
 
 def _norms(x: jax.Array, axis: int | tuple[int, ...] | None) -> jax.Array:
     """The same, with 1 in place of the axes that are summed over."""
-    axes = _inputs(x) if axis is None else axis
-    squares = numerics.abs_sq(numerics.cast(x, numerics.wide_dtype(x.dtype)))
-    return jnp.sqrt(jnp.sum(squares, axis=axes, keepdims=True))
+    return numerics.norm(x, _inputs(x) if axis is None else axis, keepdims=True)
 
 
 def _inputs(x: jax.Array) -> tuple[int, ...]:

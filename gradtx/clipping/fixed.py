@@ -93,9 +93,6 @@ class clip_by_block_rms(GradientTransformation):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         def bound(u: jax.Array) -> jax.Array:
-            if u.size == 0:
-                return u
-            size = numerics.norm(u) / (u.size**0.5 * numerics.like(self.threshold, u))
-            return u / jnp.maximum(size, jnp.ones_like(size))
+            return numerics.divide_above_one(u, numerics.rms(u) / numerics.like(self.threshold, u))
 
         return jax.tree.map(bound, updates), state

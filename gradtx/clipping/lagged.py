@@ -58,7 +58,7 @@ class clip_by_lagged_norm(GradientTransformation):
     bound_leaves: bool = static(default=True, kw_only=True)
 
     def init(self, params: PyTree) -> LaggedNormState:
-        return LaggedNormState(jax.tree.map(lambda p: jnp.zeros((), norm_dtype(p)), params))
+        return LaggedNormState(jax.tree.map(lambda p: jnp.zeros((), numerics.norm_dtype(p)), params))
 
     def update(
         self, updates: PyTree, state: LaggedNormState, params: PyTree | None = None
@@ -92,8 +92,3 @@ def _together(norms: list[jax.Array]) -> jax.Array:
     largest = functools.reduce(jnp.maximum, norms)
     unit = jnp.where(largest > 0, largest, jnp.ones_like(largest))
     return largest * jnp.sqrt(sum((jnp.square(n / unit) for n in norms), jnp.zeros((), dtype)))
-
-
-def norm_dtype(leaf: Any) -> Any:
-    """The dtype of a leaf's norm: real, and at least float32."""
-    return jnp.finfo(numerics.wide_dtype(jnp.result_type(leaf))).dtype

@@ -24,7 +24,6 @@ import jax.numpy as jnp
 from gradtx import numerics
 from gradtx.anatomy import Reach
 from gradtx.clipping.fixed import length
-from gradtx.clipping.lagged import norm_dtype
 from gradtx.hyperparameters import Decay, Positive
 from gradtx.kinds import Integer
 from gradtx.transformation import GradientTransformation
@@ -67,7 +66,7 @@ class zclip(GradientTransformation):
 
     def init(self, params: PyTree) -> ZClipState:
         dtype = functools.reduce(
-            numerics.wider, map(norm_dtype, jax.tree.leaves(params)), jnp.dtype(jnp.float32)
+            numerics.wider, map(numerics.norm_dtype, jax.tree.leaves(params)), jnp.dtype(jnp.float32)
         )
         return ZClipState(jnp.zeros((), jnp.int32), jnp.zeros((), dtype), jnp.zeros((), dtype))
 
@@ -116,7 +115,7 @@ class leafwise_zclip(GradientTransformation):
 
     def init(self, params: PyTree) -> LeafwiseZClipState:
         def zeros(dtype: Any = None) -> PyTree:
-            return jax.tree.map(lambda p: jnp.zeros((), dtype or norm_dtype(p)), params)
+            return jax.tree.map(lambda p: jnp.zeros((), dtype or numerics.norm_dtype(p)), params)
 
         return LeafwiseZClipState(zeros(jnp.int32), zeros(), zeros())
 

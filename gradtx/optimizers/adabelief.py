@@ -18,7 +18,7 @@ import jax
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach, read_by
-from gradtx.combine import chain
+from gradtx.combine import chain, divided
 from gradtx.hyperparameters import Decay, NonNegative, Rate
 from gradtx.moments import bias_correction, ema, nesterov_terms
 from gradtx.pointwise import set_to_zero, sqrt, square
@@ -72,9 +72,7 @@ class belief(GradientTransformation):
         top, numerator = run(self.numerator, predicted, state.numerator)
         ahead, look_ahead = run(self.look_ahead, updates, state.look_ahead)
         bottom, denominator = run(self.denominator, surprise, state.denominator)
-        quotient = jax.tree.map(
-            lambda n, a, d: (n + a) / (d + numerics.like(self.eps, d)), top, ahead, bottom
-        )
+        quotient = divided(jax.tree.map(lambda n, a: n + a, top, ahead), bottom, self.eps)
         return quotient, BeliefState(prediction, numerator, look_ahead, denominator)
 
 

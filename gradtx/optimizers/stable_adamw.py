@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.anatomy import Reach, read_by
-from gradtx.combine import chain
+from gradtx.combine import chain, divided
 from gradtx.decay import add_decoupled_weight_decay
 from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
 from gradtx.masks import Mask
@@ -70,15 +70,12 @@ class steady_ratio(GradientTransformation):
             return part.update(updates, state, params, **read_by(part, extra))
 
         def shortened(u: jax.Array, g: jax.Array, d: jax.Array) -> jax.Array:
-            if u.size == 0:
-                return u
-            size = numerics.norm(g / jnp.maximum(d, numerics.like(self.eps, d))) / g.size**0.5
-            excess = size / numerics.like(self.threshold, size)
-            return u / jnp.maximum(excess, jnp.ones_like(excess))
+            size = numerics.rms(g / jnp.maximum(d, numerics.like(self.eps, d)))
+            return numerics.divide_above_one(u, size / numerics.like(self.threshold, size))
 
         top, numerator = run(self.numerator, updates, state.numerator)
         bottom, denominator = run(self.denominator, updates, state.denominator)
-        quotient = jax.tree.map(lambda n, d: n / (d + numerics.like(self.eps, d)), top, bottom)
+        quotient = divided(top, bottom, self.eps)
         whole, after = run(self.after, quotient, state.after)
         steady = jax.tree.map(shortened, whole, updates, bottom)
         return steady, SteadyRatioState(numerator, denominator, after)

@@ -10,34 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule, affine, as_schedule
+from gradtx.hyperparameters import Schedule, affine, as_schedule, read
 from gradtx.schedules.arithmetic import as_step, real
 from gradtx.schedules.fields import LAST, Parts, Period, ascending
 from gradtx.value import static
 
-__all__ = ["add_schedules", "join_schedules", "multiply_schedules", "per_epoch", "read", "scale_schedule"]
-
-
-def read(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> jax.Array:
-    """What a schedule that is held in a field says at `step`, checked.
-
-    Raises:
-        TypeError: it returned no number.
-        ValueError: it returned more than one number.
-    """
-    level, who = schedule(step), owner if isinstance(owner, str) else type(owner).__name__
-    try:
-        level = real(level)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"{who}: {name} returned {level!r} at one step: expected one number. It is {schedule!r}."
-        ) from None
-    if level.shape not in ((), step.shape):
-        raise ValueError(
-            f"{who}: {name} returned shape {level.shape} at one step: expected one number. "
-            f"It is {schedule!r}."
-        )
-    return level
+__all__ = ["add_schedules", "join_schedules", "multiply_schedules", "per_epoch", "scale_schedule"]
 
 
 class join_schedules(Schedule):

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule
+from gradtx.hyperparameters import Schedule, read
 from gradtx.schedules.arithmetic import as_step, mix, real, shares
-from gradtx.schedules.combine import read
 from gradtx.schedules.exponential import exponential_decay
 from gradtx.schedules.fields import Choice, Factor, Level, Period, Steps
 from gradtx.schedules.levels import linear_schedule
@@ -111,14 +110,7 @@ class warmup_exponential_decay_schedule(Schedule):
 
     def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
         step, rise = as_step(self, step), self.warmup_steps
-        decay = exponential_decay(
-            self.peak_value,
-            self.transition_steps,
-            self.decay_rate,
-            self.transition_begin,
-            self.staircase,
-            self.end_value,
-        )
+        decay = exponential_decay.of(self, init_value=self.peak_value)
         fall = decay(jnp.maximum(step - rise, 0))
         return _risen(step, self.init_value, self.peak_value, rise, fall)
 
