@@ -400,3 +400,8 @@ def test_below_the_threshold_updates_pass_bit_by_bit(name: str) -> None:
     path, _ = run(make(**{number: 1e3}), stream)
     for ours, grads in zip(path, stream, strict=True):
         chex.assert_trees_all_equal(ours, jax.tree.map(np.float32, grads))
+
+
+def test_a_root_mean_square_of_nothing_is_zero() -> None:
+    assert gradtx.numerics.rms(jnp.ones((0, 3))) == 0.0
+    np.testing.assert_allclose(gradtx.numerics.rms(jnp.array([3.0, 4.0])), 12.5**0.5, rtol=1e-6)

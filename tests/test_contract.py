@@ -10,6 +10,7 @@ import pytest
 
 import gradtx
 from gradtx import adam, adamw, chain, ema
+from gradtx.anatomy import reach_of
 
 PARAMS = {"dense": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}}
 
@@ -261,3 +262,17 @@ def test_apply_updates_refuses_another_shape_with_the_path() -> None:
         ValueError, match=r"apply_updates: the update at \['w'\] has shape \(3,\), .* \(2, 3\)"
     ):
         gradtx.apply_updates({"w": jnp.ones((2, 3))}, {"w": jnp.ones(3)})
+
+
+@pytest.mark.parametrize(
+    ("tx", "reach"),
+    [
+        (gradtx.adamw(0.1), gradtx.Reach.ENTRY),
+        (gradtx.lamb(0.1), gradtx.Reach.LEAF),
+        (gradtx.chain(gradtx.clip_by_global_norm(1.0), gradtx.adam(0.1)), gradtx.Reach.OTHERS),
+        (gradtx.masked(gradtx.chain(gradtx.zclip(), gradtx.lars(0.1)), "w"), gradtx.Reach.TREE),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_transformation_reaches_as_far_as_what_it_is_made_of(tx, reach) -> None:
+    assert reach_of(tx) == reach

@@ -12,6 +12,7 @@ import pytest
 
 import gradtx
 from gradtx import leafwise
+from gradtx.hoist import hoist
 from tests.test_costs import OPTIMIZERS, step_of
 
 SHAPES = [(4, 3)] * 6 + [(5,)] * 6
@@ -91,14 +92,32 @@ def test_few_leaves_of_a_shape_are_left_to_the_whole_tree(monkeypatch: pytest.Mo
 
 
 def test_a_program_belongs_to_jax_settings() -> None:
-    tx, params = gradtx.adam(0.1), jax.tree.map(lambda x: x[:1], PARAMS)
-    jax.jit(step_of(tx))(params, tx.init(params), params)
-    with jax.enable_x64(True):
-        wide = jax.tree.map(lambda x: x.astype(jnp.float64), params)
-        out, _ = jax.jit(step_of(tx))(wide, tx.init(wide), wide)
-        assert out["leaf0"].dtype == jnp.float64
-        narrow, _ = jax.jit(step_of(tx))(params, tx.init(params), params)
-        assert narrow["leaf0"].dtype == jnp.float32
+    tx = gradtx.adam(0.1)
+    state, step = tx.init(PARAMS), step_of(tx)
+    assert "f32[] = expm1" in str(jax.make_jaxpr(step)(PARAMS, state, PARAMS))
+    with jax.enable_x64(True):  # the same leaves; the power is now computed in float64
+        assert "f64[] = expm1" in str(jax.make_jaxpr(step)(PARAMS, state, PARAMS))
+        out, _ = jax.jit(step)(PARAMS, state, PARAMS)
+    assert out["leaf0"].dtype == jnp.float32
+
+
+def test_only_single_numbers_without_effects_are_computed_ahead() -> None:
+    """An array is left where it is used: stored once for all leaves, each would read it from memory."""
+    called = []
+
+    def f(own, shared):
+        (x,), (n,) = own, shared
+        jax.debug.callback(called.append, n, ordered=True)
+        return [x * jnp.full(x.shape, 2 * n)], [n + 1]
+
+    split = hoist(f, [jnp.ones(3)], [jnp.ones(())])
+    passed, after = split.once([jnp.asarray(2.0)])
+    assert [x.shape for x in (*passed, *after)] == [()] * len([*passed, *after])
+    assert after == [3.0]
+    for x in (jnp.ones(3), jnp.full(3, 5.0)):
+        chex.assert_trees_all_equal(split.each([x], passed), [4 * x])
+    jax.effects_barrier()
+    assert called == [2.0, 2.0]  # once for each leaf
 
 
 class counts_large_entries(gradtx.GradientTransformation):
