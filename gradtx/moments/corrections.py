@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,25 +14,51 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
-__all__ = ["bias_correction", "rectify"]
+__all__ = ["Weight", "bias_correction", "gathered", "no_weight", "rectify"]
+
+
+class Weight(NamedTuple):
+    """What the weights of an average add up to, as a sum that has not been rounded."""
+
+    total: jax.Array  # a scalar: the sum, float64 where x64 is enabled, else float32
+    rest: jax.Array  # what its rounding left over: a plain float32 sum drifts over thousands of steps
+
+
+def no_weight() -> Weight:
+    """Before the first update."""
+    return Weight(jnp.zeros((), float), jnp.zeros((), float))
+
+
+def gathered(weight: Weight, decay: Any) -> Weight:
+    """The weight after one more update: wₜ = wₜ₋₁ + (1 - βₜ)(1 - wₜ₋₁), which is an average of ones.
+
+    It is 1 - β₁β₂...βₜ, and 1 - βᵗ where β stays.
+    """
+    missing = 1 - weight.total - weight.rest
+    more = numerics.like(numerics.complement(decay), missing) * missing + weight.rest
+    total = weight.total + more
+    return Weight(total, more - (total - weight.total))
 
 
 class BiasCorrectionState(NamedTuple):
     step: jax.Array  # int32: how many updates have been averaged
+    weight: Weight  # of the average
 
 
 class bias_correction(GradientTransformation):
-    """Divide an average that started at zero by the weight it has gathered: m̂ₜ = mₜ / (1 - βᵗ⁺ᵃ).
+    """Divide an average that started at zero by the weight it has gathered: m̂ₜ = mₜ / (1 - Πβ).
 
-    1 - βᵗ is -expm1(t log β): the textbook form has lost two digits in float32 at t = 1.
+    The product is over the decays so far, so that a decay may change while training runs; of one that
+    stays, it is βᵗ. The textbook's 1 - βᵗ has lost two digits in float32 at t = 1; this sum has not.
 
     Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, section 3.
     https://arxiv.org/abs/1412.6980
 
     Args:
         decay: β of the average in front of it, in [0, 1).
-        ahead: a, how many steps ahead to read the weight: 1 in NAdam, otherwise 0.
-        root: divide by sqrt(1 - βᵗ⁺ᵃ), for an average whose root has been taken.
+        ahead: how many steps ahead to read the weight: 1 in NAdam, otherwise 0. The decay is taken
+            to stay as it is for those.
+        root: divide by the weight's root, for an average whose root has been taken.
     """
 
     reach: ClassVar[Reach] = Reach.ENTRY
@@ -41,16 +67,17 @@ class bias_correction(GradientTransformation):
     root: bool = static(default=False)
 
     def init(self, params: PyTree) -> BiasCorrectionState:
-        return BiasCorrectionState(jnp.zeros((), jnp.int32))
+        return BiasCorrectionState(jnp.zeros((), jnp.int32), no_weight())
 
     def update(
         self, updates: PyTree, state: BiasCorrectionState, params: PyTree | None = None
     ) -> tuple[PyTree, BiasCorrectionState]:
-        step = numerics.safe_increment(state.step)
-        weight = numerics.one_minus_power(self.decay, step + self.ahead if self.ahead else step)
-        weight = jnp.sqrt(weight) if self.root else weight
+        now = ahead = gathered(state.weight, self.decay)
+        for _ in range(self.ahead):
+            ahead = gathered(ahead, self.decay)
+        weight = jnp.sqrt(ahead.total) if self.root else ahead.total
         corrected = jax.tree.map(lambda m: m / numerics.like(weight, m), updates)
-        return corrected, BiasCorrectionState(step)
+        return corrected, BiasCorrectionState(numerics.safe_increment(state.step), now)
 
 
 class RectifyState(NamedTuple):
@@ -68,7 +95,8 @@ class rectify(GradientTransformation):
     https://arxiv.org/abs/1908.03265
 
     Args:
-        decay: β of the average in front of it, in [0, 1). Up to 0.6, ρₜ never exceeds 4.
+        decay: β of the average in front of it, in [0, 1). Up to 0.6, ρₜ never exceeds 4. Where it
+            changes, ρₜ is that of the current β held from the start.
         threshold: the least ρₜ to trust. The paper's is any above 4.
     """
 

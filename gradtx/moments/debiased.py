@@ -38,7 +38,8 @@ class nesterov_momentum(Composite):
     https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
 
     Args:
-        decay: β, in [0, 1).
+        decay: β, in [0, 1). Where it changes, the step ahead is taken with the current one, where
+            Dozat's has the next.
         accumulator_dtype: of the state; None is the parameters', at least float32.
     """
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Decay
+from gradtx.moments.corrections import Weight, gathered, no_weight
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
@@ -19,7 +20,7 @@ __all__ = ["squared_deviation"]
 
 class SquaredDeviationState(NamedTuple):
     mean: PyTree  # structure and shapes of the parameters, at least float32
-    step: jax.Array | None  # int32: how many updates have been averaged; None where nobody asks
+    weight: Weight | None  # of the mean; None where it is not debiased
 
 
 class squared_deviation(GradientTransformation):
@@ -30,7 +31,7 @@ class squared_deviation(GradientTransformation):
     On the left float32 subtracts two nearly equal numbers: where the gradient hardly varies the
     difference is rounding noise, and as often negative as not. On the right nothing is negative.
     With mₜ = mₜ₋₁ + k (gₜ - mₜ₋₁) the product is |gₜ - mₜ|² / (1 - k). Here k = 1 - β, as in `ema`;
-    debiased, k = (1 - β) / (1 - βᵗ), so that m is the mean of `momentum`, and the average of these,
+    debiased, k = (1 - β) / wₜ with the weight wₜ = 1 - Πβ of that average, so that m is the mean of `momentum`, and the average of these,
     after `bias_correction`, the debiased average of squares minus the square of that mean.
 
     Welford, "Note on a method for calculating corrected sums of squares and products", 1962;
@@ -46,19 +47,16 @@ class squared_deviation(GradientTransformation):
     debiased: bool = static(default=False)
 
     def init(self, params: PyTree) -> SquaredDeviationState:
-        step = jnp.zeros((), jnp.int32) if self.debiased else None
-        return SquaredDeviationState(tree.zeros_like(params), step)
+        return SquaredDeviationState(tree.zeros_like(params), no_weight() if self.debiased else None)
 
     def update(
         self, updates: PyTree, state: SquaredDeviationState, params: PyTree | None = None
     ) -> tuple[PyTree, SquaredDeviationState]:
         rest: Any = self.decay  # no schedule by now
-        weight, step = numerics.complement(self.decay), state.step
-        if step is not None:
-            gathered = numerics.one_minus_power(self.decay, step)
-            step = numerics.safe_increment(step)
-            total = numerics.one_minus_power(self.decay, step)
-            weight, rest = weight / total, rest * gathered / total  # which sum to 1
+        share, weight = numerics.complement(self.decay), state.weight
+        if weight is not None:
+            before, weight = weight.total, gathered(weight, self.decay)
+            share, rest = share / weight.total, rest * before / weight.total  # which sum to 1
         # rest is exactly 0 at a first step that is debiased: one gradient varies by 0.
         nonzero = jnp.where(rest > 0, rest, 1.0)
         stretch = jnp.where(rest > 0, 1.0 / nonzero, 0.0)
@@ -66,6 +64,6 @@ class squared_deviation(GradientTransformation):
         def deviate(g: jax.Array, m: jax.Array) -> jax.Array:
             return numerics.abs_sq(g - numerics.cast(m, g.dtype)) * numerics.like(stretch, g)
 
-        mean = tree.map(lambda g, m: numerics.lerp(m, g, weight), updates, state.mean)
+        mean = tree.map(lambda g, m: numerics.lerp(m, g, share), updates, state.mean)
         squares = jax.tree.map(deviate, updates, mean)
-        return squares, SquaredDeviationState(tree.cast_like(mean, state.mean), step)
+        return squares, SquaredDeviationState(tree.cast_like(mean, state.mean), weight)
