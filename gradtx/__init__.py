@@ -22,8 +22,7 @@ from gradtx.combine import MaskedNode, add, chain, freeze, masked, named_chain, 
 from gradtx.compiled import Traffic, traffic
 from gradtx.decay import add_decoupled_weight_decay, add_l2_penalty, decoupled
 from gradtx.donation import NeedlessCopies, needless_copies
-from gradtx.guard import ScheduledState
-from gradtx.hyperparameters import Schedule, affine, from_function
+from gradtx.hyperparameters import Adaptive, Schedule, affine, from_function
 from gradtx.laws import check_transformation
 from gradtx.layers import layerwise, per_layer
 from gradtx.masks import by_path
@@ -80,7 +79,9 @@ from gradtx.pointwise import (
     square,
     tanh,
 )
-from gradtx.rate import scale_by_learning_rate, scale_by_schedule
+from gradtx.rate import reduce_on_plateau, scale_by_learning_rate, scale_by_schedule
+from gradtx.resume import resume
+from gradtx.runtime import HyperparamsState
 from gradtx.schedules import (
     add_schedules,
     constant_schedule,
@@ -100,6 +101,7 @@ from gradtx.schedules import (
     per_epoch,
     piecewise_constant_schedule,
     piecewise_interpolate_schedule,
+    plateau_schedule,
     polynomial_schedule,
     rex_schedule,
     scale_schedule,
@@ -120,6 +122,7 @@ from gradtx.transformation import (
     apply_updates,
     foreign,
 )
+from gradtx.tunable import hyperparams, tunable, with_hyperparams
 from gradtx.value import Value, optional, static
 
 __version__ = "0.1.0"

@@ -1,8 +1,7 @@
 """What a transformation is made of, and what follows from it: the extra arguments that it reads, and
-how far an entry of the tree reaches.
+how far an entry of the tree reaches, whether there are schedules to look up.
 
-Answers are remembered for transformations that can be hashed; while their numbers are traced they
-are worked out again.
+Answers are remembered: by the transformation itself, or where its numbers are arrays, by its structure.
 """
 
 from __future__ import annotations
@@ -14,20 +13,29 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+
+from gradtx.hyperparameters import Adaptive, Schedule
 from gradtx.masks import selects
-from gradtx.value import nearest
+from gradtx.value import Value, nearest
 
 __all__ = [
     "Extra",
     "Reach",
     "check_extra",
     "extra_names",
+    "follows",
+    "has_arrays",
+    "inside",
     "is_leafwise",
+    "is_transformation",
     "keywords",
     "names_leaves",
     "reach_of",
     "read_by",
     "remembered",
+    "remembered_by_value",
+    "reports",
 ]
 
 
@@ -53,13 +61,66 @@ def _remember(f: Callable[[Any], Any], tx: Any) -> Any:
     return f(tx)
 
 
+_by_structure: dict[tuple[Any, Any], Any] = {}
+
+
+def has_arrays(tx: Any) -> bool:
+    """Whether numbers of `tx` are arrays: traced, or looked up."""
+    return any(isinstance(x, jax.Array) for x in jax.tree.leaves(tx))
+
+
 def remembered(f: Callable[[Any], Any], tx: Any) -> Any:
-    """f(tx), remembered where `tx` can be hashed: not while its numbers are traced."""
+    """f(tx), remembered; `f` must not ask what a number in an array is."""
+    if not has_arrays(tx):
+        return remembered_by_value(f, tx)
+    key = f, jax.tree.structure(tx)
+    if key not in _by_structure:
+        answer = f(tx)
+        if len(_by_structure) >= 1024:
+            _by_structure.clear()
+        _by_structure[key] = answer
+    return _by_structure[key]
+
+
+def remembered_by_value(f: Callable[[Any], Any], tx: Any) -> Any:
+    """f(tx), remembered unless numbers of `tx` are arrays, or it can't be hashed."""
     try:
+        if has_arrays(tx):
+            return f(tx)
         hash(tx)
     except TypeError:
         return f(tx)
     return _remember(f, tx)
+
+
+def is_transformation(x: Any) -> bool:
+    """Whether `x` is one of gradtx's transformations: they are defined a floor above."""
+    return isinstance(x, Value) and hasattr(type(x), "made_of")
+
+
+def inside(tx: Any, is_leaf: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """`is_leaf`, for what runs by the clock of `tx`: what has a clock of its own is a leaf."""
+
+    def leaf(x: Any) -> bool:
+        other_clock = x is not tx and is_transformation(x) and (tx.own_clock or x.own_clock)
+        return other_clock or is_leaf(x)
+
+    return leaf
+
+
+def follows(tx: Any) -> bool:
+    """Whether there are schedules in `tx` that it has to look up at every update."""
+    return remembered(_follows, tx)
+
+
+def _follows(tx: Any) -> bool:
+    nodes = jax.tree.leaves(tx, is_leaf=inside(tx, lambda x: isinstance(x, Schedule)))
+    return any(isinstance(x, Schedule) for x in nodes)
+
+
+def reports(level: Adaptive) -> list[str]:
+    """The extra arguments that a level follows."""
+    return list(keywords(type(level).follow)[0])
 
 
 def keywords(update: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
@@ -87,6 +148,9 @@ def _extra_names(tx: Any) -> Extra:
     needed = {n: type(tx).__name__ for n, must in named.items() if must}
     optional = frozenset(n for n, must in named.items() if not must)
     open_ended = tx.takes_any_extra
+    for level in jax.tree.leaves(tx, is_leaf=inside(tx, lambda x: isinstance(x, Adaptive))):
+        if isinstance(level, Adaptive):
+            needed = dict.fromkeys(reports(level), type(level).__name__) | needed
     for more in map(extra_names, tx.made_of()):
         needed = more.needed | needed
         optional |= more.optional

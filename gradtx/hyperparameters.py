@@ -23,6 +23,7 @@ from gradtx.kinds import Flag, Integer, Real
 from gradtx.value import Value, static
 
 __all__ = [
+    "Adaptive",
     "Decay",
     "DtypeName",
     "Hyperparameter",
@@ -38,7 +39,6 @@ __all__ = [
     "from_function",
     "negative",
     "read",
-    "schedules_in",
 ]
 
 
@@ -48,6 +48,33 @@ class Schedule(Value, abstract=True):
     def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
         """The scheduled number at `step`, which counts from 0: a 0-d floating-point array."""
         raise NotImplementedError
+
+
+class Adaptive(Schedule, abstract=True):
+    """A number that follows what training reports: a plateau of the loss, say.
+
+    It is a schedule wherever one is expected, in other schedules too, but no function of the step:
+    `start` makes its memory, `follow` renews that before each update, and `level` reads it. What
+    `follow` needs to know are its keyword-only arguments; they become extra arguments of `update`.
+    """
+
+    def start(self) -> Any:
+        """The memory before the first update."""
+        raise NotImplementedError
+
+    def follow(self, memory: Any) -> Any:
+        """The memory after one more report."""
+        raise NotImplementedError
+
+    def level(self, memory: Any) -> Any:
+        """The number that the memory stands for."""
+        raise NotImplementedError
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        raise TypeError(
+            f"{type(self).__name__} is no function of the step: it follows what training reports. Give it "
+            "to a transformation as a hyperparameter, and the report to update."
+        )
 
 
 class from_function(Schedule):
@@ -188,8 +215,3 @@ class _ScheduleKind:
 
 
 Schedule.kinds = {float: Real(), int: Integer(), bool: Flag(), Schedule: _ScheduleKind()}
-
-
-def schedules_in(value: Value) -> dict[str, Schedule]:
-    """The fields of `value` itself, not of what it holds, that are schedules."""
-    return {n: v for n, v in vars(value).items() if isinstance(v, Schedule)}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from gradtx.anatomy import remembered
+from gradtx.anatomy import has_arrays, remembered
 from gradtx.hoist import Hoisted, hoist
 from gradtx.tree import MismatchError, PyTree
 from gradtx.value import Value
@@ -106,7 +106,7 @@ def update_each(tx: Any, updates: PyTree, state: PyTree, params: PyTree | None) 
         parts = mirror.split(state, structure)
     except ValueError:
         return None
-    numbers, fixed = _flat(tx) if _has_arrays(tx) else ([], tx)
+    numbers, fixed = _arrays_apart(tx)
     shared, shared_structure = _flat(
         (numbers, [x for x, m in zip(parts, mirror.mirrors, strict=True) if not m])
     )
@@ -140,7 +140,7 @@ def update_each(tx: Any, updates: PyTree, state: PyTree, params: PyTree | None) 
 class _Leaf(NamedTuple):
     """All that a leaf's program depends on."""
 
-    tx: Any  # the transformation; its structure alone where its numbers are arrays
+    tx: Any  # the transformation; without those of its numbers that are arrays
     own: tuple[Any, ...]  # types of the leaf's arrays
     own_structure: Any
     shared: tuple[Any, ...]  # types of what all leaves share
@@ -160,7 +160,7 @@ def _plan(leaf: _Leaf) -> _Plan | None:
 
     def one(own: list[Any], shared: list[Any]) -> tuple[list[Any], list[Any]]:
         numbers, common = jax.tree.unflatten(leaf.shared_structure, shared)
-        tx: Any = leaf.tx if isinstance(leaf.tx, Value) else jax.tree.unflatten(leaf.tx, numbers)
+        tx: Any = leaf.tx if isinstance(leaf.tx, Value) else leaf.tx.with_arrays(numbers)
         update, param, mine = jax.tree.unflatten(leaf.own_structure, own)
         mirror = remembered(Mirror, tx)
         new, state = tx.update(update, mirror.assemble(mine, common), param)
@@ -187,5 +187,23 @@ def _settings() -> tuple[Any, ...]:
     return config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_default_matmul_precision
 
 
-def _has_arrays(tx: Any) -> bool:
-    return any(isinstance(x, jax.Array) for x in jax.tree.leaves(tx))
+class _WithoutArrays(NamedTuple):
+    """A transformation whose arrays are given to the program. Python numbers stay: they are float64."""
+
+    structure: Any
+    rest: tuple[Any, ...]  # its numbers; None where there is an array
+
+    def with_arrays(self, arrays: list[Any]) -> Any:
+        following = iter(arrays)
+        return jax.tree.unflatten(self.structure, [next(following) if x is None else x for x in self.rest])
+
+
+def _arrays_apart(tx: Any) -> tuple[list[Any], Any]:
+    if not has_arrays(tx):
+        return [], tx
+    numbers, structure = _flat(tx)
+    arrays = [isinstance(x, jax.Array) for x in numbers]
+    rest = tuple(None if is_array else x for x, is_array in zip(numbers, arrays, strict=True))
+    return [x for x, is_array in zip(numbers, arrays, strict=True) if is_array], _WithoutArrays(
+        structure, rest
+    )

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.anatomy import Reach, keywords, remembered
+from gradtx.anatomy import Reach, keywords, remembered_by_value
 from gradtx.guard import guard_init, guard_update
 from gradtx.hyperparameters import Hyperparameter
 from gradtx.kinds import Flag, Integer, Kind
@@ -84,6 +84,8 @@ class GradientTransformation(Value, abstract=True):
             cls.update = guard_update(cls.update)  # type: ignore[method-assign]
 
     is_composite: ClassVar[bool] = False
+    own_clock: ClassVar[bool] = False
+    """Whether what this holds may be updated more rarely than this: it then looks up its own schedules."""
     takes_any_extra: ClassVar[bool] = False
 
     def made_of(self) -> list[GradientTransformation]:
@@ -139,7 +141,7 @@ class Composite(GradientTransformation, abstract=True):
         self._expansion()  # options that exclude each other are refused here, not at init
 
     def _expansion(self) -> GradientTransformation:
-        return remembered(_expand, self)
+        return remembered_by_value(_expand, self)
 
     def made_of(self) -> list[GradientTransformation]:
         return [self._expansion()]

@@ -19,7 +19,7 @@ import pytest
 
 import gradtx
 from gradtx import GradientTransformation, Schedule, laws, static
-from gradtx.anatomy import Reach, is_leafwise, names_leaves, reach_of
+from gradtx.anatomy import Reach, extra_names, is_leafwise, names_leaves, reach_of
 from gradtx.hyperparameters import Hyperparameter
 from gradtx.kinds import Integer, Real
 from gradtx.masks import Mask
@@ -72,6 +72,7 @@ BUILT = {
     "sgdr_schedule": gradtx.sgdr_schedule(
         [{"init_value": 0.0, "peak_value": 0.1, "decay_steps": 4, "warmup_steps": 1, "end_value": 0.0}]
     ),
+    "tunable": gradtx.tunable(gradtx.adamw(0.1, b2=LINE), "learning_rate", "weight_decay"),
     "unpacked": gradtx.unpacked(MOVING, LAYOUT),
     "warmup_cosine_decay_schedule": gradtx.warmup_cosine_decay_schedule(0.0, 0.1, 2, 10),
 }
@@ -182,8 +183,12 @@ NUMBERS = {
 }
 
 
+EXTRA = {"value": 0.5}  # for those that need it
+
+
 def check(name: str, tx: GradientTransformation, params=None) -> None:
-    report = gradtx.check_transformation(tx, params)
+    extra = {n: EXTRA[n] for n in extra_names(tx).needed}
+    report = gradtx.check_transformation(tx, params, **extra)
     skipped = {skipped.name for skipped, _ in report.skipped}
     has_numbers = bool(jax.tree.leaves(tx))
     leafwise = {"leafwise_is_leaf_by_leaf"}
@@ -191,7 +196,7 @@ def check(name: str, tx: GradientTransformation, params=None) -> None:
         DOES_NOT_APPLY.get(name, set())
         | (set() if has_numbers else NUMBERS)
         | (set() if is_leafwise(tx) else leafwise)
-        | (set() if Reach.LEAF not in reach_of(tx) and not names_leaves(tx) else {"packs"})
+        | ({"packs"} if Reach.LEAF in reach_of(tx) or names_leaves(tx) or extra else set())
     )
 
 

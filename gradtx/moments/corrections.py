@@ -17,16 +17,14 @@ from gradtx.value import static
 __all__ = ["Weight", "bias_correction", "gathered", "no_weight", "rectify"]
 
 
-class Weight(NamedTuple):
-    """What the weights of an average add up to, as a sum that has not been rounded."""
-
-    total: jax.Array  # a scalar: the sum, float64 where x64 is enabled, else float32
-    rest: jax.Array  # what its rounding left over: a plain float32 sum drifts over thousands of steps
+Weight = jax.Array
+"""What the weights of an average add up to: the sum, and what its rounding left over, since a plain
+float32 sum drifts over thousands of steps. Shape (2,); float64 where x64 is enabled, else float32."""
 
 
 def no_weight() -> Weight:
     """Before the first update."""
-    return Weight(jnp.zeros((), float), jnp.zeros((), float))
+    return jnp.zeros(2, float)
 
 
 def gathered(weight: Weight, decay: Any) -> Weight:
@@ -34,10 +32,11 @@ def gathered(weight: Weight, decay: Any) -> Weight:
 
     It is 1 - β₁β₂...βₜ, and 1 - βᵗ where β stays.
     """
-    missing = 1 - weight.total - weight.rest
-    more = numerics.like(numerics.complement(decay), missing) * missing + weight.rest
-    total = weight.total + more
-    return Weight(total, more - (total - weight.total))
+    before, rest = weight
+    missing = 1 - before - rest
+    more = numerics.like(numerics.complement(decay), missing) * missing + rest
+    total = before + more
+    return jnp.stack([total, more - (total - before)])
 
 
 class BiasCorrectionState(NamedTuple):
@@ -75,7 +74,7 @@ class bias_correction(GradientTransformation):
         now = ahead = gathered(state.weight, self.decay)
         for _ in range(self.ahead):
             ahead = gathered(ahead, self.decay)
-        weight = jnp.sqrt(ahead.total) if self.root else ahead.total
+        weight = jnp.sqrt(ahead[0]) if self.root else ahead[0]
         corrected = jax.tree.map(lambda m: m / numerics.like(weight, m), updates)
         return corrected, BiasCorrectionState(numerics.safe_increment(state.step), now)
 

@@ -31,8 +31,9 @@ class squared_deviation(GradientTransformation):
     On the left float32 subtracts two nearly equal numbers: where the gradient hardly varies the
     difference is rounding noise, and as often negative as not. On the right nothing is negative.
     With mₜ = mₜ₋₁ + k (gₜ - mₜ₋₁) the product is |gₜ - mₜ|² / (1 - k). Here k = 1 - β, as in `ema`;
-    debiased, k = (1 - β) / wₜ with the weight wₜ = 1 - Πβ of that average, so that m is the mean of `momentum`, and the average of these,
-    after `bias_correction`, the debiased average of squares minus the square of that mean.
+    debiased, k = (1 - β) / wₜ with the weight wₜ = 1 - Πβ of that average, so that m is the mean of
+    `momentum`, and the average of these, after `bias_correction`, the debiased average of squares
+    minus the square of that mean.
 
     Welford, "Note on a method for calculating corrected sums of squares and products", 1962;
     with weights: West, "Updating mean and variance estimates: an improved method", 1979.
@@ -55,8 +56,8 @@ class squared_deviation(GradientTransformation):
         rest: Any = self.decay  # no schedule by now
         share, weight = numerics.complement(self.decay), state.weight
         if weight is not None:
-            before, weight = weight.total, gathered(weight, self.decay)
-            share, rest = share / weight.total, rest * before / weight.total  # which sum to 1
+            before, weight = weight, gathered(weight, self.decay)
+            share, rest = share / weight[0], rest * before[0] / weight[0]  # which sum to 1
         # rest is exactly 0 at a first step that is debiased: one gradient varies by 0.
         nonzero = jnp.where(rest > 0, rest, 1.0)
         stretch = jnp.where(rest > 0, 1.0 / nonzero, 0.0)

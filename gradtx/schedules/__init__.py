@@ -21,11 +21,12 @@ What PyTorch's torch.optim.lr_scheduler has, for an optimizer whose learning rat
 | `SequentialLR(schedulers, milestones)` | `join_schedules(schedules, milestones)` |
 | `ChainedScheduler([first, *others])` | `multiply_schedules(first, *others)`, with 1 for lr in the others |
 | `LambdaLR(function)` | `scale_schedule(function, lr)` |
+| `ReduceLROnPlateau(mode, factor, patience, ...)` | `plateau_schedule(lr, factor, patience, ...)` |
 | `scheduler.step() after each epoch` | `per_epoch(schedule, steps_per_epoch)` |
 
 `cosine_annealing_schedule` has `periodic=False` to stay at the end instead of coming back; CyclicLR's
-and OneCycleLR's momentum is a schedule for the optimizer's momentum. ReduceLROnPlateau is no function
-of the step.
+and OneCycleLR's momentum is a schedule for the optimizer's momentum. `plateau_schedule` is no function
+of the step: it follows the metric that each update is given.
 """
 
 from gradtx.schedules.combine import (
@@ -45,6 +46,7 @@ from gradtx.schedules.exponential import exponential_decay, multi_step_schedule,
 from gradtx.schedules.levels import constant_schedule, linear_schedule, polynomial_schedule
 from gradtx.schedules.onecycle import cosine_onecycle_schedule, linear_onecycle_schedule, onecycle_schedule
 from gradtx.schedules.piecewise import piecewise_constant_schedule, piecewise_interpolate_schedule
+from gradtx.schedules.plateau import PlateauState, plateau_schedule
 from gradtx.schedules.restarts import sgdr_schedule
 from gradtx.schedules.rex import rex_schedule
 from gradtx.schedules.root import inverse_square_root_schedule
