@@ -49,7 +49,7 @@ class per_layer(Composite):
         def split(atom: GradientTransformation) -> GradientTransformation:
             return layerwise(atom, self.stacked, self.axis) if Reach.LEAF in reach_of(atom) else atom
 
-        return rebuilt(self.inner, split)
+        return rebuilt(self.inner, split, again=lambda tx: self.replace(inner=tx))
 
 
 class layerwise(GradientTransformation):

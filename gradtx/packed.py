@@ -49,7 +49,7 @@ class packed(Composite):
             needs_leaves = Reach.LEAF in reach_of(part) or names_leaves(part)
             return unpacked(part, self.layout) if needs_leaves else part
 
-        return rebuilt(self.inner, view, whole=selects)
+        return rebuilt(self.inner, view, whole=selects, again=lambda tx: self.replace(inner=tx))
 
 
 class unpacked(GradientTransformation):

@@ -33,6 +33,7 @@ __all__ = [
     "HyperparamsState",
     "advance",
     "begin",
+    "check_numbers",
     "held_in",
     "hyperparameters_of",
     "numbers_of",
@@ -60,6 +61,18 @@ def hyperparameters_of(tx: Any) -> list[str]:
     return list(dict.fromkeys([*(name for name, _ in _of(tx, Schedule)), *numbers_of(tx)]))
 
 
+def check_numbers(tx: Any, changed: Mapping[str, Any]) -> None:
+    """Raise what the constructors in `tx` say to these numbers, by name."""
+    tx = _put(tx, lambda x: False, lambda name, number: changed.get(name, number))
+    jax.tree.map(_check, tx, is_leaf=lambda x: isinstance(x, Value) and x is not tx)
+    tx.__post_init__()
+
+
+def _check(x: Any) -> None:
+    if isinstance(x, Value):
+        check_numbers(x, {})
+
+
 def begin(tx: Any, params: PyTree, chosen: Mapping[str, Any]) -> HyperparamsState:
     """The state before the first update.
 
@@ -71,7 +84,7 @@ def begin(tx: Any, params: PyTree, chosen: Mapping[str, Any]) -> HyperparamsStat
     start = jnp.zeros((), jnp.int32)
     memory = {name: level.start() for name, level in _of(tx, Adaptive)}
     now, scheduled = _at(tx, start, memory)
-    tuned = {name: jnp.asarray(number, float) for name, number in chosen.items()}
+    tuned = {name: jnp.asarray(number, jnp.result_type(float)) for name, number in chosen.items()}
     return HyperparamsState(start, tuned, scheduled, memory, now.init(params))
 
 

@@ -167,6 +167,7 @@ def rebuilt(
     tx: GradientTransformation,
     change: Callable[[GradientTransformation], GradientTransformation],
     whole: Callable[[GradientTransformation], bool] = lambda tx: False,
+    again: Callable[[GradientTransformation], GradientTransformation] | None = None,
 ) -> GradientTransformation:
     """`tx` composed anew of its parts, each of them changed.
 
@@ -175,14 +176,18 @@ def rebuilt(
         change: gives the new part for an old one: for an atom, or for what holds others and reads
             more of their results than entry by entry.
         whole: parts that hold others, and are given to `change` as they are.
+        again: the same change as a transformation, for what is held by one with a clock of its own: that
+            names the numbers in it, so they must stay where they are.
     """
     if tx.is_composite:
-        return rebuilt(tx.made_of()[0], change, whole)
+        return rebuilt(tx.made_of()[0], change, whole, again)
     if not tx.made_of() or type(tx).reach != Reach.ENTRY or whole(tx):
         return change(tx)
 
     def inside(x: Any) -> Any:
-        return rebuilt(x, change, whole) if isinstance(x, GradientTransformation) else x
+        if not isinstance(x, GradientTransformation):
+            return x
+        return again(x) if again is not None and tx.own_clock else rebuilt(x, change, whole, again)
 
     fields = {f.name: getattr(tx, f.name) for f in dataclasses.fields(tx)}
     held = {

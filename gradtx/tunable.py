@@ -25,6 +25,7 @@ from gradtx.runtime import (
     HyperparamsState,
     advance,
     begin,
+    check_numbers,
     held_in,
     hyperparameters_of,
     numbers_of,
@@ -111,7 +112,9 @@ def hyperparams(state: PyTree) -> dict[str, jax.Array]:
     return found
 
 
-def with_hyperparams(state: PyTree, values: Mapping[str, Any] | None = None, /, **by_name: Any) -> Any:
+def with_hyperparams(
+    state: PyTree, values: Mapping[str, Any] | None = None, tx: tunable | None = None, /, **by_name: Any
+) -> Any:
     """The same state with other hyperparameters, from the next update on.
 
     A compiled update that takes the state as an argument is not compiled anew.
@@ -120,6 +123,8 @@ def with_hyperparams(state: PyTree, values: Mapping[str, Any] | None = None, /, 
         state: the state of a `tunable`, or anything that contains it.
         values: names and numbers; or as keywords, by the last part of the name:
             with_hyperparams(state, learning_rate=3e-4).
+        tx: the `tunable` whose state this is: the numbers are then held to their ranges as well, which
+            a state does not know.
 
     Raises:
         ValueError: a name is unknown, or is the end of several; it follows a schedule; a number is
@@ -139,6 +144,9 @@ def with_hyperparams(state: PyTree, values: Mapping[str, Any] | None = None, /, 
             )
         held, own = tuned[name]
         new.setdefault(id(held), {})[own] = _like(owner, name, value, held.hyperparams[own])
+    if tx is not None:
+        for numbers in new.values():
+            check_numbers(tx.inner, numbers)
     return with_held(state, lambda held: held._replace(hyperparams=held.hyperparams | new.get(id(held), {})))
 
 
