@@ -4,12 +4,11 @@ Adam divides every leaf by 1 - βᵗ. Traced leaf by leaf, that power is in the 
 XLA takes a third of its time to find out that all are the same one.
 
 The split is made on the function's jaxpr: equations whose inputs are shared, and whose results are
-no larger than `SMALL`, go first.
+single numbers, go first.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,9 +16,6 @@ import jax
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 __all__ = ["Hoisted", "hoist"]
-
-
-SMALL = 2  # a number, or a sum and what its rounding left over
 
 
 class Hoisted(NamedTuple):
@@ -44,8 +40,8 @@ def hoist(f: Callable[..., Any], own: list[Any], shared: list[Any]) -> Hoisted |
     first, rest = [], []
     for equation in jaxpr.eqns:
         inputs = _variables(equation.invars)
-        small = all(math.prod(getattr(v.aval, "shape", (SMALL + 1,))) <= SMALL for v in equation.outvars)
-        if small and not equation.effects and known.keys() >= inputs:
+        single = all(getattr(v.aval, "shape", None) == () for v in equation.outvars)
+        if single and not equation.effects and known.keys() >= inputs:
             first.append(equation)
             known.update(dict.fromkeys(equation.outvars))
         else:

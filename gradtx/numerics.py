@@ -16,9 +16,9 @@ __all__ = [
     "divide_above_one",
     "lerp",
     "like",
+    "log_decay",
     "norm",
     "norm_dtype",
-    "one_minus_power",
     "rms",
     "safe_increment",
     "wide_dtype",
@@ -79,26 +79,16 @@ def lerp(old: jax.Array, new: jax.Array, weight: Scalar) -> jax.Array:
     return old + like(weight, old) * (new - old)
 
 
-def one_minus_power(base: Scalar, step: jax.Array) -> jax.Array:
-    """1 - baseˢᵗᵉᵖ, accurate to rounding for every base in [0, 1) and step >= 0.
+def log_decay(decay: Scalar, dtype: Any) -> Any:
+    """log(decay) for a decay in [0, 1): in Python where it is a Python number; finite for 0.
 
-    -expm1(step log(base)): for base = 0.999, 1 - base**step in float32 has lost two or three of
-    its seven digits at step 1.
+    As log1p(decay - 1) where it is an array, because decay - 1 is exact near one. Of 0 it is the
+    logarithm of the smallest normal number: a product with that is 0 beside any other weight.
     """
-    count = step.astype(float)  # float64 where x64 is enabled, else float32
-    if isinstance(base, (int, float)) and base == 0:
-        return jnp.where(count > 0, 1.0, 0.0).astype(count.dtype)
-    return -jnp.expm1(count * _log(base, count.dtype))
-
-
-def _log(base: Scalar, dtype: Any) -> Any:
-    """log(base) for base in [0, 1): in Python where base is a Python number.
-
-    As log1p(base - 1) where it is an array, because base - 1 is exact near one.
-    """
-    if isinstance(base, (int, float)):
-        return math.log(base) if base > 0 else -math.inf
-    return jnp.log1p(base.astype(dtype) - 1)
+    least = math.log(jnp.finfo(dtype).tiny)
+    if isinstance(decay, (int, float)):
+        return max(math.log(decay), least) if decay > 0 else least
+    return jnp.maximum(jnp.log1p(decay.astype(dtype) - 1), least)
 
 
 def average_length(decay: Scalar, step: jax.Array) -> tuple[jax.Array, Any]:
@@ -113,7 +103,7 @@ def average_length(decay: Scalar, step: jax.Array) -> tuple[jax.Array, Any]:
     https://arxiv.org/abs/1908.03265
     """
     count = step.astype(float)
-    rate = -_log(decay, count.dtype)
+    rate = -log_decay(decay, count.dtype)
     limit = (1 + like(decay, count)) / like(complement(decay), count)
     x = count * rate
     excess = _coth_excess(jnp.minimum(x, 2.0) / 2) - _coth_excess(jnp.minimum(rate, 2.0) / 2)

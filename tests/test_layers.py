@@ -183,7 +183,7 @@ def test_only_what_asks_for_a_whole_leaf_is_mapped() -> None:
 def test_counters_are_shared_by_the_layers() -> None:
     tx = per_layer(gradtx.clip_by_block_rms(gradtx.linear_schedule(0.5, 0.1, 3)), "w")
     state = tx.init({"w": jnp.ones((3, 4))})
-    assert [x.shape for x in jax.tree.leaves(state)] == [()]
+    assert [x.shape for x in jax.tree.leaves(state)] == [(), ()]  # a counter, and the current threshold
 
 
 def test_what_cannot_be_split_is_refused() -> None:

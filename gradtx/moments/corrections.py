@@ -14,41 +14,52 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
-__all__ = ["Weight", "bias_correction", "gathered", "no_weight", "rectify"]
+__all__ = ["Decays", "after", "bias_correction", "no_decays", "rectify", "weight"]
 
 
-Weight = jax.Array
-"""What the weights of an average add up to: the sum, and what its rounding left over, since a plain
-float32 sum drifts over thousands of steps. Shape (2,); float64 where x64 is enabled, else float32."""
+class Decays(NamedTuple):
+    """The decays of an average so far: how many, and the mean of their logarithms.
 
-
-def no_weight() -> Weight:
-    """Before the first update."""
-    return jnp.zeros(2, float)
-
-
-def gathered(weight: Weight, decay: Any) -> Weight:
-    """The weight after one more update: wₜ = wₜ₋₁ + (1 - βₜ)(1 - wₜ₋₁), which is an average of ones.
-
-    It is 1 - β₁β₂...βₜ, and 1 - βᵗ where β stays.
+    Their product is exp(n · mean). Of a decay that stays the mean stays too, without a rounding: a sum
+    of logarithms, or a product, would drift over thousands of steps.
     """
-    before, rest = weight
-    missing = 1 - before - rest
-    more = numerics.like(numerics.complement(decay), missing) * missing + rest
-    total = before + more
-    return jnp.stack([total, more - (total - before)])
+
+    step: jax.Array  # int32: how many updates have been averaged
+    log: jax.Array  # the mean of log β: float64 where x64 is enabled, else float32
+
+
+def no_decays() -> Decays:
+    """Before the first update."""
+    return Decays(jnp.zeros((), jnp.int32), jnp.zeros((), float))
+
+
+def after(decays: Decays, decay: Any) -> Decays:
+    """One update later."""
+    step = numerics.safe_increment(decays.step)
+    more = numerics.log_decay(decay, decays.log.dtype) - decays.log
+    return Decays(step, decays.log + more / step.astype(more.dtype))
+
+
+def weight(decays: Decays, ahead: Any = 0.0) -> jax.Array:
+    """What the weights of the average add up to: 1 - β₁β₂...βₜ, which is 1 - βᵗ where β stays.
+
+    Args:
+        decays: those so far.
+        ahead: the sum of the logarithms of more.
+    """
+    # expm1, because 1 - 0.999ᵗ in float32 has lost two or three of its seven digits at t = 1.
+    return -jnp.expm1(decays.step.astype(decays.log.dtype) * decays.log + ahead)
 
 
 class BiasCorrectionState(NamedTuple):
-    step: jax.Array  # int32: how many updates have been averaged
-    weight: Weight  # of the average
+    decays: Decays  # of the average
 
 
 class bias_correction(GradientTransformation):
     """Divide an average that started at zero by the weight it has gathered: m̂ₜ = mₜ / (1 - Πβ).
 
     The product is over the decays so far, so that a decay may change while training runs; of one that
-    stays, it is βᵗ. The textbook's 1 - βᵗ has lost two digits in float32 at t = 1; this sum has not.
+    stays, it is βᵗ.
 
     Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, section 3.
     https://arxiv.org/abs/1412.6980
@@ -66,17 +77,16 @@ class bias_correction(GradientTransformation):
     root: bool = static(default=False)
 
     def init(self, params: PyTree) -> BiasCorrectionState:
-        return BiasCorrectionState(jnp.zeros((), jnp.int32), no_weight())
+        return BiasCorrectionState(no_decays())
 
     def update(
         self, updates: PyTree, state: BiasCorrectionState, params: PyTree | None = None
     ) -> tuple[PyTree, BiasCorrectionState]:
-        now = ahead = gathered(state.weight, self.decay)
-        for _ in range(self.ahead):
-            ahead = gathered(ahead, self.decay)
-        weight = jnp.sqrt(ahead[0]) if self.root else ahead[0]
-        corrected = jax.tree.map(lambda m: m / numerics.like(weight, m), updates)
-        return corrected, BiasCorrectionState(numerics.safe_increment(state.step), now)
+        decays = after(state.decays, self.decay)
+        ahead = self.ahead * numerics.log_decay(self.decay, decays.log.dtype) if self.ahead else 0.0
+        gathered = jnp.sqrt(weight(decays, ahead)) if self.root else weight(decays, ahead)
+        corrected = jax.tree.map(lambda m: m / numerics.like(gathered, m), updates)
+        return corrected, BiasCorrectionState(decays)
 
 
 class RectifyState(NamedTuple):

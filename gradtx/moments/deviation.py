@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach
 from gradtx.hyperparameters import Decay
-from gradtx.moments.corrections import Weight, gathered, no_weight
+from gradtx.moments.corrections import Decays, after, no_decays, weight
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
@@ -20,7 +20,7 @@ __all__ = ["squared_deviation"]
 
 class SquaredDeviationState(NamedTuple):
     mean: PyTree  # structure and shapes of the parameters, at least float32
-    weight: Weight | None  # of the mean; None where it is not debiased
+    decays: Decays | None  # of the mean; None where it is not debiased
 
 
 class squared_deviation(GradientTransformation):
@@ -48,16 +48,17 @@ class squared_deviation(GradientTransformation):
     debiased: bool = static(default=False)
 
     def init(self, params: PyTree) -> SquaredDeviationState:
-        return SquaredDeviationState(tree.zeros_like(params), no_weight() if self.debiased else None)
+        return SquaredDeviationState(tree.zeros_like(params), no_decays() if self.debiased else None)
 
     def update(
         self, updates: PyTree, state: SquaredDeviationState, params: PyTree | None = None
     ) -> tuple[PyTree, SquaredDeviationState]:
         rest: Any = self.decay  # no schedule by now
-        share, weight = numerics.complement(self.decay), state.weight
-        if weight is not None:
-            before, weight = weight, gathered(weight, self.decay)
-            share, rest = share / weight[0], rest * before[0] / weight[0]  # which sum to 1
+        share, decays = numerics.complement(self.decay), state.decays
+        if decays is not None:
+            before, decays = weight(decays), after(decays, self.decay)
+            total = weight(decays)
+            share, rest = share / total, rest * before / total  # which sum to 1
         # rest is exactly 0 at a first step that is debiased: one gradient varies by 0.
         nonzero = jnp.where(rest > 0, rest, 1.0)
         stretch = jnp.where(rest > 0, 1.0 / nonzero, 0.0)
@@ -67,4 +68,4 @@ class squared_deviation(GradientTransformation):
 
         mean = tree.map(lambda g, m: numerics.lerp(m, g, share), updates, state.mean)
         squares = jax.tree.map(deviate, updates, mean)
-        return squares, SquaredDeviationState(tree.cast_like(mean, state.mean), weight)
+        return squares, SquaredDeviationState(tree.cast_like(mean, state.mean), decays)
