@@ -20,8 +20,10 @@ from gradtx.clipping import (
 )
 from gradtx.combine import MaskedNode, add, chain, freeze, masked, named_chain, partition, ratio
 from gradtx.compiled import Traffic, traffic
+from gradtx.constraints import keep_params_nonnegative, zero_nans
 from gradtx.decay import add_decoupled_weight_decay, add_l2_penalty, decoupled
 from gradtx.donation import NeedlessCopies, needless_copies
+from gradtx.functions import stateless, stateless_with_tree_map
 from gradtx.hyperparameters import Adaptive, Schedule, affine, from_function
 from gradtx.laws import check_transformation
 from gradtx.layers import layerwise, per_layer
@@ -43,7 +45,8 @@ from gradtx.moments import (
     trace,
     two_decay_ema,
 )
-from gradtx.norms import scale_by_trust_ratio
+from gradtx.noise import add_noise
+from gradtx.norms import centralize, normalize_by_update_norm, scale_by_trust_ratio
 from gradtx.optimizers.adabelief import adabelief, add_drift, belief, scale_by_belief
 from gradtx.optimizers.adadelta import adadelta, scale_by_adadelta, scale_by_past_rms
 from gradtx.optimizers.adagrad import adagrad, scale_by_rss
@@ -51,6 +54,7 @@ from gradtx.optimizers.adam import adam, scale_by_adam
 from gradtx.optimizers.adamax import adamax, scale_by_adamax
 from gradtx.optimizers.adamaxw import adamaxw
 from gradtx.optimizers.adamw import adamw
+from gradtx.optimizers.adopt import adopt, divide_by_past_root, scale_by_adopt
 from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.laprop import laprop, scale_by_laprop
@@ -103,6 +107,7 @@ from gradtx.schedules import (
     piecewise_interpolate_schedule,
     plateau_schedule,
     polynomial_schedule,
+    power_schedule,
     rex_schedule,
     scale_schedule,
     sgdr_schedule,
@@ -124,5 +129,20 @@ from gradtx.transformation import (
 )
 from gradtx.tunable import hyperparams, tunable, with_hyperparams
 from gradtx.value import Value, optional, static
+from gradtx.wrappers.accumulate import (
+    accumulate,
+    apply_every,
+    has_updated,
+    skip_large_updates,
+    skip_not_finite,
+)
+from gradtx.wrappers.conditional import (
+    apply_if_finite,
+    conditionally_mask,
+    conditionally_transform,
+    run_when,
+)
+from gradtx.wrappers.lookahead import lookahead
+from gradtx.wrappers.monitoring import snapshot
 
 __version__ = "0.1.0"

@@ -252,7 +252,7 @@ class masked(GradientTransformation):
         mask = select(self.mask, updates if params is None else params)
         mine = None if params is None else _keep(mask, params)
         new, inner = self.inner.update(_keep(mask, updates), state.inner, mine, **read_by(self.inner, extra))
-        rest = _zeros(updates) if self.otherwise == "freeze" else updates
+        rest = tree.zeros_of(updates) if self.otherwise == "freeze" else updates
         return jax.tree.map(lambda m, n, o: n if m else o, mask, new, rest), MaskedState(inner)
 
 
@@ -268,14 +268,9 @@ class freeze(GradientTransformation):
 
     def update(self, updates: PyTree, state: Any, params: PyTree | None = None) -> tuple[PyTree, Any]:
         if self.mask is None:
-            return _zeros(updates), state
+            return tree.zeros_of(updates), state
         frozen = select(self.mask, updates if params is None else params)
-        return jax.tree.map(lambda f, u, z: z if f else u, frozen, updates, _zeros(updates)), state
-
-
-def _zeros(updates: PyTree) -> PyTree:
-    # A new zero, not 0 * u: that would keep a NaN.
-    return jax.tree.map(lambda u: jax.numpy.zeros(u.shape, u.dtype), updates)
+        return jax.tree.map(lambda f, u, z: z if f else u, frozen, updates, tree.zeros_of(updates)), state
 
 
 class PartitionState(NamedTuple):

@@ -1,4 +1,4 @@
-"""Scaling a leaf to the size of its parameters."""
+"""Scaling by norms and shifting by means: of a leaf and its parameters, or of all leaves."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach
-from gradtx.hyperparameters import NonNegative, Positive
+from gradtx.hyperparameters import NonNegative, Number, Positive
 from gradtx.transformation import EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import optional
+from gradtx.value import optional, static
 
-__all__ = ["scale_by_trust_ratio", "trust_ratio"]
+__all__ = ["centralize", "normalize_by_update_norm", "scale_by_trust_ratio", "trust_ratio"]
 
 
 class scale_by_trust_ratio(GradientTransformation):
@@ -54,3 +54,50 @@ def trust_ratio(param: jax.Array, update: jax.Array, coefficient: Any, eps: Any)
     ratio = numerics.like(coefficient, param) * param / (update + numerics.like(eps, update))
     # Zero parameters must be able to leave zero, and zero updates must not become NaN.
     return jnp.where((param == 0) | (update == 0), jnp.ones_like(ratio), ratio)
+
+
+class normalize_by_update_norm(GradientTransformation):
+    """Divide by the norm of all leaves together: s g / (‖g‖ + ε).
+
+    Args:
+        scale_factor: s, the norm of what comes out; any finite number.
+        eps: ε, at least 0. With ε = 0 a gradient of zeros gives 0 / 0.
+    """
+
+    reach: ClassVar[Reach] = Reach.OTHERS
+    scale_factor: Number = 1.0
+    eps: NonNegative = 1e-6
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        norm = tree.global_norm(updates)
+        factor = numerics.like(self.scale_factor, norm) / (norm + numerics.like(self.eps, norm))
+        return jax.tree.map(lambda u: u * numerics.like(factor, u), updates), state
+
+
+class centralize(GradientTransformation):
+    """Subtract from the weights of each output their mean: g - mean(g). Vectors and scalars pass.
+
+    Yong et al., "Gradient Centralization: A New Optimization Technique for Deep Neural Networks", 2020.
+    https://arxiv.org/abs/2004.01461
+
+    Args:
+        output_axis: the axis of the outputs: 0, as in Optax and PyTorch's layers, or -1 for Flax's
+            kernels, whose last axis it is.
+    """
+
+    reach: ClassVar[Reach] = Reach.LEAF
+    output_axis: int = static(default=0)
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        def center(u: jax.Array) -> jax.Array:
+            if u.ndim < 2:
+                return u
+            outputs = range(u.ndim)[self.output_axis]
+            inputs = tuple(axis for axis in range(u.ndim) if axis != outputs)
+            return u - jnp.mean(u, axis=inputs, keepdims=True)
+
+        return jax.tree.map(center, updates), state

@@ -23,12 +23,14 @@ __all__ = [
     "check_like",
     "full_like",
     "global_norm",
+    "is_finite",
     "leaf_paths",
     "map",
     "paths",
     "unwrap_variables",
     "widen",
     "zeros_like",
+    "zeros_of",
 ]
 
 PyTree = Any
@@ -163,6 +165,17 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
 def zeros_like(tree: PyTree, dtype: Any = None) -> PyTree:
     """An accumulator of zeros for `tree`; see full_like."""
     return full_like(tree, 0, dtype)
+
+
+def zeros_of(tree: PyTree) -> PyTree:
+    """New zeros in the place of a tree's arrays, with their dtypes: 0 · x would keep a NaN."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
+
+
+def is_finite(tree: PyTree) -> jax.Array:
+    """Whether every entry of every leaf is finite."""
+    leaves = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]
+    return functools.reduce(jnp.logical_and, leaves, jnp.ones((), bool))
 
 
 def global_norm(tree: PyTree) -> jax.Array:

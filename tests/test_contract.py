@@ -162,9 +162,9 @@ def test_a_state_restored_as_a_list_is_refused_by_name() -> None:
 
 def test_a_schedule_that_returns_no_number_is_named() -> None:
     tx = adam(lambda step: jnp.ones(2))
-    with pytest.raises(TypeError, match="the schedule in learning_rate returned None at"):
+    with pytest.raises(TypeError, match=r"the schedule in sgd.learning_rate returned None at"):
         gradtx.sgd(lambda step: None).init({"w": jnp.ones(2)})
-    with pytest.raises(ValueError, match=r"schedule in learning_rate returned shape \(2,\) at"):
+    with pytest.raises(ValueError, match=r"schedule in adam.learning_rate returned shape \(2,\) at"):
         tx.init(PARAMS)
 
 

@@ -41,6 +41,7 @@ OPTIMIZERS = {
     "radam": (lambda: gradtx.radam(R), fused.radam, 2),
     "adabelief": (lambda: gradtx.adabelief(R), fused.adabelief, 2),
     "laprop": (lambda: gradtx.laprop(R), fused.laprop, 2),
+    "adopt": (lambda: gradtx.adopt(R), fused.adopt, 2),
     "yogi": (lambda: gradtx.yogi(R), fused.yogi, 2),
     "lion": (lambda: gradtx.lion(R), fused.lion, 1),
     "sign_sgd": (lambda: gradtx.sign_sgd(R), fused.sign_sgd, 0),

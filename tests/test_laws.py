@@ -54,7 +54,28 @@ LINE = gradtx.linear_schedule(0.1, 0.01, 10)
 TREE = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(3, jnp.bfloat16)}, "scale": jnp.ones(())}
 LAYOUT = gradtx.packing(TREE)
 
+
+def _even(step):
+    return step % 2 == 0
+
+
+def _halved(update, param):
+    return update / 2
+
+
+def _halved_tree(updates, params):
+    return jax.tree.map(lambda u: u / 2, updates)
+
+
 BUILT = {
+    "accumulate": gradtx.accumulate(MOVING, 2),
+    "add_noise": gradtx.add_noise(0.1, 0.5, 1),
+    "conditionally_mask": gradtx.conditionally_mask(MOVING, _even),
+    "conditionally_transform": gradtx.conditionally_transform(MOVING, _even),
+    "run_when": gradtx.run_when(MOVING, _even),
+    "snapshot": gradtx.snapshot("norm", gradtx.tree.global_norm),
+    "stateless": gradtx.stateless(_halved_tree),
+    "stateless_with_tree_map": gradtx.stateless_with_tree_map(_halved),
     "add": gradtx.add(MOVING, SCALING),
     "add_schedules": gradtx.add_schedules(LINE, gradtx.constant_schedule(0.01)),
     "chain": gradtx.chain(MOVING, SCALING),
@@ -135,6 +156,8 @@ def _another(name: str, held: object, kinds: list) -> object:
     number = next((kind for kind in kinds if isinstance(kind, Hyperparameter)), None)
     if number is None:
         return held
+    if isinstance(held, Schedule):
+        return held
     level = held or (0.9 if number.high == 1 else 0.1)
     # Only the learning rate moves: that is enough to see the step go by, and quick to compile.
     if name == "learning_rate":
@@ -171,10 +194,17 @@ def test_a_class_that_cannot_be_built_fails_loudly() -> None:
 
 # ---------------------------------------------------------------- everything exported keeps them
 
-DOES_NOT_APPLY = {
-    "foreign": {"prints_as_its_source", "writes_json"},  # it holds functions
-    "from_function": {"prints_as_its_source", "writes_json"},
-}
+HOLD_FUNCTIONS = (
+    "conditionally_mask",
+    "conditionally_transform",
+    "foreign",
+    "from_function",
+    "run_when",
+    "snapshot",
+    "stateless",
+    "stateless_with_tree_map",
+)
+DOES_NOT_APPLY = {name: {"prints_as_its_source", "writes_json"} for name in HOLD_FUNCTIONS}
 NUMBERS = {
     "differs_by_its_numbers",
     "one_trace_as_argument",

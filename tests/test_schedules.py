@@ -93,7 +93,9 @@ OPTIONS = {
     ),
 }
 SCHEDULES = {name: build(cls) for name, cls in EXPORTED.items()} | OPTIONS
+FUNCTIONS = [name for name, s in SCHEDULES.items() if not isinstance(s, gradtx.Adaptive)]
 every_schedule = pytest.mark.parametrize("name", SCHEDULES)
+every_function_of_the_step = pytest.mark.parametrize("name", FUNCTIONS)
 PURE = [name for name, s in SCHEDULES.items() if "half" not in repr(s)]  # without a function
 
 # Every step of several periods, powers of two around float32's 24 bits, and the last ones.
@@ -152,7 +154,7 @@ def test_the_levels_are_data_and_the_counts_are_not() -> None:
 # ---------------------------------------------------------------- a function of the step
 
 
-@every_schedule
+@every_function_of_the_step
 @pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])
 def test_one_trace_gives_one_finite_number_at_every_step(name: str, x64: bool) -> None:
     schedule, traces = SCHEDULES[name], []
@@ -170,7 +172,7 @@ def test_one_trace_gives_one_finite_number_at_every_step(name: str, x64: bool) -
     assert np.all(np.isfinite(levels))
 
 
-@every_schedule
+@every_function_of_the_step
 def test_a_step_is_a_python_number_an_array_or_one_of_many(name: str) -> None:
     schedule = SCHEDULES[name]
     mapped = np.asarray(jax.vmap(schedule)(STEPS))
@@ -185,7 +187,7 @@ def test_a_step_is_a_python_number_an_array_or_one_of_many(name: str) -> None:
     np.testing.assert_allclose(np.broadcast_to(schedule(STEPS), STEPS.shape), mapped, **tight)
 
 
-@pytest.mark.parametrize("name", PURE)
+@pytest.mark.parametrize("name", [name for name in PURE if name in FUNCTIONS])
 def test_float32_is_float64_within_a_few_roundings_up_to_the_last_step(name: str) -> None:
     schedule = SCHEDULES[name]
     narrow = np.asarray(jax.jit(jax.vmap(schedule))(STEPS))
@@ -195,7 +197,7 @@ def test_float32_is_float64_within_a_few_roundings_up_to_the_last_step(name: str
     np.testing.assert_allclose(narrow, wide, rtol=5e-7, atol=1e-37)
 
 
-@every_schedule
+@every_function_of_the_step
 def test_its_numbers_may_be_traced_swept_and_differentiated(name: str) -> None:
     schedule = SCHEDULES[name]
     leaves, structure = jax.tree.flatten(schedule)
@@ -215,7 +217,7 @@ def test_its_numbers_may_be_traced_swept_and_differentiated(name: str) -> None:
     assert all(np.all(np.isfinite(slope)) for slope in slopes)
 
 
-@every_schedule
+@every_function_of_the_step
 def test_no_step_is_half_a_step(name: str) -> None:
     if name in ("affine", "constant_schedule", "from_function"):
         pytest.skip("it does not look at the step itself")
@@ -223,7 +225,7 @@ def test_no_step_is_half_a_step(name: str) -> None:
         SCHEDULES[name](1.5)
 
 
-@every_schedule
+@every_function_of_the_step
 def test_an_optimizer_follows_it(name: str) -> None:
     """At every step, in one trace, and from any step on as in an uninterrupted run."""
     schedule = SCHEDULES[name]
@@ -236,3 +238,8 @@ def test_an_optimizer_follows_it(name: str) -> None:
     resumed = state._replace(step=jnp.asarray(10**6, jnp.int32))
     np.testing.assert_allclose(update(jnp.ones(()), resumed)[0], -schedule(10**6), rtol=1e-6, atol=1e-7)
     assert update._cache_size() == 1
+
+
+def test_what_follows_a_report_says_that_it_is_no_function_of_the_step() -> None:
+    with pytest.raises(TypeError, match="plateau_schedule is no function of the step: it follows"):
+        gradtx.plateau_schedule(0.1)(0)

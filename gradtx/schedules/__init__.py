@@ -49,7 +49,7 @@ from gradtx.schedules.piecewise import piecewise_constant_schedule, piecewise_in
 from gradtx.schedules.plateau import PlateauState, plateau_schedule
 from gradtx.schedules.restarts import sgdr_schedule
 from gradtx.schedules.rex import rex_schedule
-from gradtx.schedules.root import inverse_square_root_schedule
+from gradtx.schedules.root import inverse_square_root_schedule, power_schedule
 from gradtx.schedules.warmup import (
     warmup_constant_schedule,
     warmup_cosine_decay_schedule,

@@ -1,4 +1,4 @@
-"""One over the square root of the step, after a warm-up: a decay without an end."""
+"""Powers of the step: one over its root, after a warm-up, and any power that grows; neither has an end."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from gradtx.hyperparameters import Schedule
 from gradtx.schedules.arithmetic import as_step, number, real
-from gradtx.schedules.fields import Level, Period
+from gradtx.schedules.fields import Factor, Level, Period
 from gradtx.value import static
 
-__all__ = ["inverse_square_root_schedule"]
+__all__ = ["inverse_square_root_schedule", "power_schedule"]
 
 
 class inverse_square_root_schedule(Schedule):
@@ -33,3 +33,18 @@ class inverse_square_root_schedule(Schedule):
         updates = real(as_step(self, step)) + 1  # added as a float: 2³¹ is no int32
         rise, fall = updates / self.warmup_steps, jnp.sqrt(self.warmup_steps / updates)
         return number(self.peak_value) * jnp.minimum(rise, fall)
+
+
+class power_schedule(Schedule):
+    """A power of the step, which counts from 0: c · stepᵖ. It starts at 0 and grows without an end.
+
+    Args:
+        power: p, above 0.
+        scale: c.
+    """
+
+    power: Factor
+    scale: Level = 1.0
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        return number(self.scale) * jnp.power(real(as_step(self, step)), number(self.power))

@@ -1,0 +1,79 @@
+"""Gradient noise that dies away.
+
+    uₜ = gₜ + N(0, η / tᵞ)        t counts from 1
+
+Neelakantan et al., "Adding Gradient Noise Improves Learning for Very Deep Networks", 2015.
+https://arxiv.org/abs/1511.06807
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx import numerics
+from gradtx.anatomy import Reach
+from gradtx.hyperparameters import NonNegative
+from gradtx.transformation import GradientTransformation
+from gradtx.tree import PyTree
+from gradtx.value import static
+
+__all__ = ["add_noise"]
+
+
+class _Key:
+    """A seed: a whole number, or a key of jax.random, kept as its numbers so that it compares."""
+
+    def accept(self, owner: str, name: str, value: Any) -> int | tuple[int, ...]:
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            value = jax.random.key_data(value)
+        if isinstance(value, (jax.Array, np.ndarray, tuple, list)) and np.ndim(value) == 1:
+            return tuple(int(x) for x in np.asarray(value))
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise TypeError(f"{owner}({name}={value!r}): {name} must be a whole number or a key of jax.random.")
+
+
+class AddNoiseState(NamedTuple):
+    """How often, and the key of the next noise."""
+
+    step: jax.Array  # int32: how many updates have been made
+    key: jax.Array  # uint32, of the shape that the default generator's keys have
+
+
+class add_noise(GradientTransformation):
+    """Add Gaussian noise of variance η / tᵞ to every entry.
+
+    Args:
+        eta: η, the variance at the first update, at least 0; the paper tries 0.01, 0.3 and 1.
+        gamma: γ, how fast it dies away, at least 0; the paper's is 0.55.
+        key: a whole number or a key of jax.random. The same key gives the same noise.
+    """
+
+    reach: ClassVar[Reach] = Reach.TREE
+    eta: NonNegative
+    gamma: NonNegative
+    key: Annotated[int | tuple[int, ...], _Key()] = static()
+
+    def init(self, params: PyTree) -> AddNoiseState:
+        key: Any = self.key
+        data = jax.random.PRNGKey(key) if isinstance(key, int) else jnp.asarray(key, jnp.uint32)
+        return AddNoiseState(jnp.zeros((), jnp.int32), data)
+
+    def update(
+        self, updates: PyTree, state: AddNoiseState, params: PyTree | None = None
+    ) -> tuple[PyTree, AddNoiseState]:
+        step = numerics.safe_increment(state.step)
+        count = step.astype(float)
+        deviation = jnp.sqrt(numerics.like(self.eta, count) / count ** numerics.like(self.gamma, count))
+        after, key = jax.random.split(jax.random.wrap_key_data(state.key))
+        leaves, structure = jax.tree.flatten(updates)
+        keys = jax.random.split(key, max(len(leaves), 1))
+        noisy = [
+            u + numerics.like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
+            for u, k in zip(leaves, keys, strict=False)
+        ]
+        return jax.tree.unflatten(structure, noisy), AddNoiseState(step, jax.random.key_data(after))

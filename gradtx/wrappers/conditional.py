@@ -1,0 +1,167 @@
+"""Transformations that run only when a condition holds; else their state stays as it is.
+
+What is held counts its own updates: a schedule in it stands still while it does not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx import numerics, tree
+from gradtx.anatomy import Reach, read_by
+from gradtx.kinds import Integer
+from gradtx.schedules.fields import Choice
+from gradtx.transformation import Composite, GradientTransformation
+from gradtx.tree import PyTree
+from gradtx.value import static
+
+__all__ = ["apply_if_finite", "conditionally_mask", "conditionally_transform", "run_if", "run_when"]
+
+
+def run_if(
+    condition: Any,
+    inner: GradientTransformation,
+    updates: PyTree,
+    state: PyTree,
+    params: PyTree | None,
+    extra: dict[str, Any],
+    otherwise: Callable[[PyTree], PyTree] = tree.zeros_of,
+) -> tuple[PyTree, PyTree]:
+    """One update of `inner` if the condition holds; else `otherwise(updates)`, and the state as it is.
+
+    A `lax.cond`: what does not run costs nothing, and a NaN in it goes nowhere.
+    """
+
+    def run() -> tuple[PyTree, PyTree]:
+        return inner.update(updates, state, params, **read_by(inner, extra))
+
+    return jax.lax.cond(condition, run, lambda: (otherwise(updates), state))
+
+
+class RunWhenState(NamedTuple):
+    """How often it was called, and the state of what runs."""
+
+    step: jax.Array  # int32: how many updates have been asked for, whether or not it ran
+    inner: PyTree
+
+
+class run_when(GradientTransformation):
+    """`inner` at the steps at which a condition holds; at others, the updates as they are, or zero.
+
+    Args:
+        inner: the transformation.
+        condition: a function of the step, a 0-d int32 array counting from 0, that returns a boolean.
+        otherwise: 'pass' leaves the updates as they are, 'zero' makes them zero.
+        forward_extra_args: give the condition the extra arguments of the update as well, by name.
+    """
+
+    reach: ClassVar[Reach] = Reach.TREE
+    own_clock: ClassVar[bool] = True
+    inner: GradientTransformation
+    condition: Callable[..., Any] = static()
+    otherwise: Annotated[Literal["pass", "zero"], Choice("pass", "zero")] = static(default="pass")
+    forward_extra_args: bool = static(default=False)
+
+    @property
+    def takes_any_extra(self) -> bool:
+        """Whether any extra argument may be given: the condition may read it."""
+        return self.forward_extra_args
+
+    def init(self, params: PyTree) -> RunWhenState:
+        return RunWhenState(jnp.zeros((), jnp.int32), self.inner.init(params))
+
+    def update(
+        self, updates: PyTree, state: RunWhenState, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, RunWhenState]:
+        holds = self.condition(state.step, **(extra if self.forward_extra_args else {}))
+        other = tree.zeros_of if self.otherwise == "zero" else lambda u: u
+        out, inner = run_if(_boolean(self, holds), self.inner, updates, state.inner, params, extra, other)
+        return out, RunWhenState(numerics.safe_increment(state.step), inner)
+
+
+def _boolean(self: GradientTransformation, value: Any) -> jax.Array:
+    value = jnp.asarray(value)
+    if value.shape != () or value.dtype != jnp.bool_:
+        raise TypeError(
+            f"{type(self).__name__}: the condition must return one boolean; it returned {value.dtype} of "
+            f"shape {value.shape}."
+        )
+    return value
+
+
+class conditionally_transform(Composite):
+    """`inner` at the steps at which a condition holds; at others the updates pass as they are.
+
+    Args:
+        inner: the transformation.
+        should_transform_fn: a function of the step, which counts updates from 0, that returns a boolean.
+        forward_extra_args: give it the extra arguments of the update as well, by name.
+    """
+
+    inner: GradientTransformation
+    should_transform_fn: Callable[..., Any] = static()
+    forward_extra_args: bool = static(default=False)
+
+    def expand(self) -> GradientTransformation:
+        return run_when(self.inner, self.should_transform_fn, "pass", self.forward_extra_args)
+
+
+class conditionally_mask(Composite):
+    """`inner` at the steps at which a condition holds; at others the updates are zero.
+
+    Args:
+        inner: the transformation.
+        should_transform_fn: a function of the step, which counts updates from 0, that returns a boolean.
+        forward_extra_args: give it the extra arguments of the update as well, by name.
+    """
+
+    inner: GradientTransformation
+    should_transform_fn: Callable[..., Any] = static()
+    forward_extra_args: bool = static(default=False)
+
+    def expand(self) -> GradientTransformation:
+        return run_when(self.inner, self.should_transform_fn, "zero", self.forward_extra_args)
+
+
+class ApplyIfFiniteState(NamedTuple):
+    """How many updates were not finite, and the state of what runs."""
+
+    notfinite_count: jax.Array  # int32: how many in a row
+    last_finite: jax.Array  # bool: whether the last update was finite
+    total_notfinite: jax.Array  # int32: how many in all
+    inner: PyTree
+
+
+class apply_if_finite(GradientTransformation):
+    """`inner` where every entry of the updates is finite; else zero, and `inner` does not see them.
+
+    After `max_consecutive_errors` such updates in a row the next is let through, so that a run which
+    has diverged shows it.
+
+    Args:
+        inner: the transformation.
+        max_consecutive_errors: how many in a row are ignored, at least 0.
+    """
+
+    reach: ClassVar[Reach] = Reach.TREE
+    own_clock: ClassVar[bool] = True
+    inner: GradientTransformation
+    max_consecutive_errors: Annotated[int, Integer(low=0)] = static()
+
+    def init(self, params: PyTree) -> ApplyIfFiniteState:
+        in_a_row, total = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return ApplyIfFiniteState(in_a_row, jnp.ones((), bool), total, self.inner.init(params))
+
+    def update(
+        self, updates: PyTree, state: ApplyIfFiniteState, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, ApplyIfFiniteState]:
+        finite = tree.is_finite(updates)
+        in_a_row = jnp.where(finite, 0, numerics.safe_increment(state.notfinite_count))
+        let_through = finite | (in_a_row > self.max_consecutive_errors)
+        out, inner = run_if(let_through, self.inner, updates, state.inner, params, extra)
+        total = jnp.where(finite, state.total_notfinite, numerics.safe_increment(state.total_notfinite))
+        return out, ApplyIfFiniteState(in_a_row, finite, total, inner)
