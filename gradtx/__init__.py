@@ -54,6 +54,7 @@ from gradtx.optimizers.adam import adam, scale_by_adam
 from gradtx.optimizers.adamax import adamax, scale_by_adamax
 from gradtx.optimizers.adamaxw import adamaxw
 from gradtx.optimizers.adamw import adamw
+from gradtx.optimizers.ademamix import ademamix, scale_by_ademamix
 from gradtx.optimizers.adopt import adopt, divide_by_past_root, scale_by_adopt
 from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
 from gradtx.optimizers.lamb import lamb
@@ -66,6 +67,7 @@ from gradtx.optimizers.radam import radam, scale_by_radam
 from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradtx.optimizers.sgd import look_ahead, sgd
 from gradtx.optimizers.sign_sgd import scale_by_sign, sign_sgd, signum
+from gradtx.optimizers.simplified_ademamix import scale_by_simplified_ademamix, simplified_ademamix
 from gradtx.optimizers.stable_adamw import stable_adamw, steady_ratio
 from gradtx.optimizers.yogi import scale_by_yogi, yogi
 from gradtx.packed import packed, unpacked

@@ -129,6 +129,27 @@ def laprop(g, p, t, v, m):
     return p - RATE * _corrected(m, 0.9, t), (v, m)
 
 
+def adopt(g, p, t, m, v):
+    first = t == 1
+    share, rest = jnp.where(first, 1.0, 1 - 0.9999), jnp.where(first, 1.0, 0.9999)
+    v = v + share * (g * g - v)
+    before = jnp.maximum((v - share * g * g) / rest, 0.0)
+    u = jnp.clip(g / jnp.maximum(jnp.sqrt(before), 1e-6), -((t - 1) ** 0.25), (t - 1) ** 0.25)
+    m = _average(0.9, m, jnp.where(first, 0.0, u))
+    return p - RATE * m, (m, v)
+
+
+def ademamix(g, p, t, m, s, v):
+    m, s, v = _average(0.9, m, g), _average(0.9999, s, g), _average(0.999, v, g * g)
+    u = (_corrected(m, 0.9, t) + 5.0 * s) / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-8)
+    return p - RATE * u, (m, s, v)
+
+
+def simplified_ademamix(g, p, t, m, v):
+    m, v = 0.99 * m + g, _average(0.95, v, g * g)
+    return p - RATE * m / (jnp.sqrt(_corrected(v, 0.95, t)) + 1e-8), (m, v)
+
+
 def yogi(g, p, t, m, v):
     m, v = _average(0.9, m, g), v - (1 - 0.999) * jnp.sign(v - g * g) * g * g
     return p - RATE * _corrected(m, 0.9, t) / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-3), (m, v)

@@ -42,6 +42,8 @@ OPTIMIZERS = {
     "adabelief": (lambda: gradtx.adabelief(R), fused.adabelief, 2),
     "laprop": (lambda: gradtx.laprop(R), fused.laprop, 2),
     "adopt": (lambda: gradtx.adopt(R), fused.adopt, 2),
+    "ademamix": (lambda: gradtx.ademamix(R), fused.ademamix, 3),
+    "simplified_ademamix": (lambda: gradtx.simplified_ademamix(R), fused.simplified_ademamix, 2),
     "yogi": (lambda: gradtx.yogi(R), fused.yogi, 2),
     "lion": (lambda: gradtx.lion(R), fused.lion, 1),
     "sign_sgd": (lambda: gradtx.sign_sgd(R), fused.sign_sgd, 0),
