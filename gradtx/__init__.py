@@ -21,7 +21,12 @@ from gradtx.clipping import (
 from gradtx.combine import MaskedNode, add, chain, freeze, masked, named_chain, partition, ratio
 from gradtx.compiled import Traffic, traffic
 from gradtx.constraints import keep_params_nonnegative, zero_nans
-from gradtx.decay import add_decoupled_weight_decay, add_l2_penalty, decoupled
+from gradtx.decay import (
+    add_decoupled_weight_decay,
+    add_l2_penalty,
+    add_proximal_weight_decay,
+    decoupled,
+)
 from gradtx.donation import NeedlessCopies, needless_copies
 from gradtx.functions import stateless, stateless_with_tree_map
 from gradtx.hyperparameters import Adaptive, Schedule, affine, from_function
@@ -32,6 +37,7 @@ from gradtx.moments import (
     bias_correction,
     dampen,
     decayed_max,
+    difference,
     divide_by_root,
     ema,
     momentum,
@@ -54,6 +60,7 @@ from gradtx.optimizers.adam import adam, scale_by_adam
 from gradtx.optimizers.adamax import adamax, scale_by_adamax
 from gradtx.optimizers.adamaxw import adamaxw
 from gradtx.optimizers.adamw import adamw
+from gradtx.optimizers.adan import adan, difference_ratio, scale_by_adan
 from gradtx.optimizers.ademamix import ademamix, scale_by_ademamix
 from gradtx.optimizers.adopt import adopt, divide_by_past_root, scale_by_adopt
 from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad

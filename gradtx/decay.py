@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach
 from gradtx.combine import chain
-from gradtx.hyperparameters import Number, Rate, negative
+from gradtx.hyperparameters import NonNegative, Number, Rate, negative
 from gradtx.masks import Mask, select
 from gradtx.rate import scale_by_learning_rate
 from gradtx.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.value import is_off, optional, static
 
-__all__ = ["add_decoupled_weight_decay", "add_l2_penalty", "decoupled"]
+__all__ = ["add_decoupled_weight_decay", "add_l2_penalty", "add_proximal_weight_decay", "decoupled"]
 
 
 class add_decoupled_weight_decay(GradientTransformation):
@@ -48,6 +48,44 @@ class add_decoupled_weight_decay(GradientTransformation):
 
         def decay(u: jax.Array, p: jax.Array) -> jax.Array:
             return u + numerics.like(self.weight_decay, u) * numerics.cast(p, u.dtype)
+
+        decayed = tree.map(decay, updates, params, what="parameters'")
+        if self.mask is None:
+            return decayed, state
+        mask = select(self.mask, params)
+        return jax.tree.map(lambda m, d, u: d if m else u, mask, decayed, updates), state
+
+
+class add_proximal_weight_decay(GradientTransformation):
+    """(u - λ w θ) / (1 + λ w): what makes θ + u, the step so far, (θ + u) / (1 + λ w). Stands last.
+
+    Decay by the parameters after the step: it never overshoots 0, however large λ w is.
+
+    Args:
+        learning_rate: λ.
+        weight_decay: w, at least 0.
+        mask: the leaves that decay: a tree of booleans, a function of the parameters, or a
+            regular expression on the leaf's path; None is all.
+
+    Raises:
+        ValueError: update is called without the parameters.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    learning_rate: Rate
+    weight_decay: NonNegative
+    mask: Mask | None = static(default=None)
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        params = need_params(self, params)
+        rate: Any = self.learning_rate  # no schedule by now
+        pull = rate * self.weight_decay
+
+        def decay(u: jax.Array, p: jax.Array) -> jax.Array:
+            share = numerics.like(pull, u)
+            return (u - share * numerics.cast(p, u.dtype)) / (1 + share)
 
         decayed = tree.map(decay, updates, params, what="parameters'")
         if self.mask is None:

@@ -150,6 +150,13 @@ def simplified_ademamix(g, p, t, m, v):
     return p - RATE * m / (jnp.sqrt(_corrected(v, 0.95, t)) + 1e-8), (m, v)
 
 
+def adan(g, p, t, last, m, v, n):
+    d = jnp.where(t == 1, 0.0, g - last)
+    m, v, n = _average(0.98, m, g), _average(0.92, v, d), _average(0.99, n, (g + 0.92 * d) ** 2)
+    u = _corrected(m, 0.98, t) + 0.92 * _corrected(v, 0.92, t)
+    return p - RATE * u / (jnp.sqrt(_corrected(n, 0.99, t)) + 1e-8), (g, m, v, n)
+
+
 def yogi(g, p, t, m, v):
     m, v = _average(0.9, m, g), v - (1 - 0.999) * jnp.sign(v - g * g) * g * g
     return p - RATE * _corrected(m, 0.9, t) / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-3), (m, v)

