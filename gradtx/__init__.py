@@ -70,6 +70,13 @@ from gradtx.optimizers.lars import lars, scale_by_lars
 from gradtx.optimizers.lion import lion, scale_by_lion
 from gradtx.optimizers.nadam import nadam
 from gradtx.optimizers.nadamw import nadamw
+from gradtx.optimizers.novograd import divide_by_leaf_norm, novograd, scale_by_novograd
+from gradtx.optimizers.optimistic import (
+    optimistic_adam,
+    optimistic_adam_v2,
+    optimistic_gradient_descent,
+    scale_by_optimistic_gradient,
+)
 from gradtx.optimizers.radam import radam, scale_by_radam
 from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradtx.optimizers.sgd import look_ahead, sgd

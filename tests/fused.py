@@ -150,11 +150,33 @@ def simplified_ademamix(g, p, t, m, v):
     return p - RATE * m / (jnp.sqrt(_corrected(v, 0.95, t)) + 1e-8), (m, v)
 
 
+def _change(g, t, last):
+    """The second is g, as what replaces the last one in a single kernel on TPU and GPU."""
+    return jnp.where(t == 1, 0.0, g - last), jnp.where(g == last, last, g)
+
+
 def adan(g, p, t, last, m, v, n):
-    d = jnp.where(t == 1, 0.0, g - last)
+    d, last = _change(g, t, last)
     m, v, n = _average(0.98, m, g), _average(0.92, v, d), _average(0.99, n, (g + 0.92 * d) ** 2)
     u = _corrected(m, 0.98, t) + 0.92 * _corrected(v, 0.92, t)
-    return p - RATE * u / (jnp.sqrt(_corrected(n, 0.99, t)) + 1e-8), (g, m, v, n)
+    return p - RATE * u / (jnp.sqrt(_corrected(n, 0.99, t)) + 1e-8), (last, m, v, n)
+
+
+def optimistic_gradient_descent(g, p, t, last):
+    d, last = _change(g, t, last)
+    return p - RATE * (g + d), (last,)
+
+
+def optimistic_adam(g, p, t, m, v, last):
+    u, m, v = _adam(g, t, m, v)
+    d, last = _change(u, t, last)
+    return p - RATE * (u + d), (m, v, last)
+
+
+def novograd(g, p, t, m, v):
+    v = v + jnp.where(t == 1, 1.0, 1 - 0.25) * (jnp.sum(g * g) - v)
+    m = 0.9 * m + g / (jnp.sqrt(v) + 1e-6)
+    return p - RATE * m, (m, v)
 
 
 def yogi(g, p, t, m, v):

@@ -31,9 +31,18 @@ class difference(GradientTransformation):
     def update(
         self, updates: PyTree, state: DifferenceState, params: PyTree | None = None
     ) -> tuple[PyTree, DifferenceState]:
-        def change(g: jax.Array, last: jax.Array) -> jax.Array:
-            return jnp.where(state.step == 0, jnp.zeros_like(g), g - numerics.cast(last, g.dtype))
+        # This is g: what is equal to the last one is the last one. Written like that it comes from the last
+        # one's place, and a single kernel reads that and writes this; XLA for GPU would copy g itself.
+        def same(g: jax.Array, last: jax.Array) -> jax.Array:
+            g = numerics.cast(g, last.dtype)
+            return jnp.where(g == last, last, g)
 
-        changes = tree.map(change, updates, state.previous)
-        last = tree.cast_like(updates, state.previous)
-        return changes, DifferenceState(numerics.safe_increment(state.step), last)
+        first = state.step == 0
+
+        def change(g: jax.Array, now: jax.Array, last: jax.Array) -> jax.Array:
+            d = numerics.cast(now, g.dtype) - numerics.cast(last, g.dtype)
+            return jnp.where(first, jnp.zeros_like(d), d)
+
+        previous = tree.map(same, updates, state.previous)
+        changes = jax.tree.map(change, updates, previous, state.previous)
+        return changes, DifferenceState(numerics.safe_increment(state.step), previous)

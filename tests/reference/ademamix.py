@@ -54,7 +54,15 @@ CASES = [
         "ademamix-decay",
         gradtx.ademamix(1e-2, 0.8, 0.99, 0.995, 3.0, 1e-4, 1e-6, weight_decay=0.1),
         bind(
-            ademamix, learning_rate=1e-2, b1=0.8, b2=0.99, b3=0.995, alpha=3.0, eps=1e-4, eps_root=1e-6, decay=0.1
+            ademamix,
+            learning_rate=1e-2,
+            b1=0.8,
+            b2=0.99,
+            b3=0.995,
+            alpha=3.0,
+            eps=1e-4,
+            eps_root=1e-6,
+            decay=0.1,
         ),
         optax.contrib.ademamix(1e-2, 0.8, 0.99, 0.995, 3.0, 1e-4, 1e-6, weight_decay=0.1),
     ),
@@ -73,9 +81,7 @@ CASES = [
     Case(
         "simplified_ademamix-alpha",
         gradtx.simplified_ademamix(1e-4, 0.9, 0.99, 10.0, 1e-4, 1e-6, weight_decay=0.1),
-        bind(
-            simplified, learning_rate=1e-4, b1=0.9, b2=0.99, alpha=10.0, eps=1e-4, eps_root=1e-6, decay=0.1
-        ),
+        bind(simplified, learning_rate=1e-4, b1=0.9, b2=0.99, alpha=10.0, eps=1e-4, eps_root=1e-6, decay=0.1),
         optax.contrib.simplified_ademamix(1e-4, 0.9, 0.99, 10.0, 1e-4, 1e-6, weight_decay=0.1),
     ),
 ]
