@@ -1,110 +1,65 @@
-"""Trace, lower, compile and step time of gradtx beside Optax, over the number of leaves.
+"""gradtx beside Optax and torch: times, bytes and accuracy, in interleaved rounds.
 
-    python -m benchmarks            10, 100 and 1000 leaves, 3 rounds
-    python -m benchmarks --short    10 and 100 leaves, 2 rounds: under two minutes
+    python -m benchmarks                    all rows
+    python -m benchmarks --short            fewer sizes and rounds: under two minutes on two cores
+    python -m benchmarks --only adamw lion  times and bytes of these optimizers
+    python -m benchmarks --out docs/static  where benchmarks.json and the pictures go; by default out/
 
-Each round measures both, one after the other, in turns; printed are medians, and the ratio of gradtx
-to Optax with the smallest and largest of its rounds. The machine's load moves the times, and the
-ratios less. Bytes are counted from the compiled program and do not move. Results also go to
-out/benchmarks.json.
+torch's rows need torch, the pictures matplotlib: pip install -e '.[benchmarks]'. Printed are medians,
+the range over the rounds in parentheses, and the ratio of gradtx to the peer, taken in each round. The
+machine's load moves the times, and the ratios less; but torch's threads wait by spinning, and its step
+may take a hundred times as long where other processes want the same cores: mind the load that is
+printed at both ends. Bytes are counted from the compiled program and do not move. `packed` is
+`gradtx.packing`: parameters, state and gradients lie in flat buffers for good.
 """
 
 from __future__ import annotations
 
-import itertools
+import argparse
 import json
-import os
 import pathlib
-import platform
-import statistics
-import sys
-import time
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import optax
-
-import gradtx
-from gradtx import leafwise
-
-SIZE = 16_000_000  # parameters in all, whatever the number of leaves
-RATE = 1e-3
-PAIRS = {
-    "adamw": (gradtx.adamw(RATE), optax.adamw(RATE)),
-    "clip, adamw": (
-        gradtx.chain(gradtx.clip_by_global_norm(1.0), gradtx.adamw(RATE)),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(RATE)),
-    ),
-}
-TIMES = ("trace", "lower", "compile", "step")
+from benchmarks import accuracy, by_torch, figures, report, times, whole_step
+from benchmarks.machine import load, machine
+from benchmarks.peers import OPTIMIZERS
 
 
-def parameters(leaves: int) -> dict[str, jax.Array]:
-    """Equal leaves, of several shapes, that hold SIZE numbers together."""
-    each = SIZE // leaves
-    return {f"leaf{i}": jnp.full((each // 64 + i % 3, 64), 0.5) for i in range(leaves)}
-
-
-def measure(tx: Any, leaves: int, steps: int) -> dict[str, float]:
-    """Seconds to trace, lower, compile and make one step; bytes per parameter."""
-
-    def step(params: Any, state: Any, grads: Any) -> Any:
-        updates, state = tx.update(grads, state, params)
-        apply = gradtx.apply_updates if isinstance(tx, gradtx.GradientTransformation) else optax.apply_updates
-        return apply(params, updates), state
-
-    jax.clear_caches()
-    leafwise.forget_programs()
-    params, grads = parameters(leaves), parameters(leaves)
-    state = tx.init(params)
-    clock = [time.perf_counter()]
-    traced = jax.jit(step, donate_argnums=(0, 1)).trace(params, state, grads)
-    clock.append(time.perf_counter())
-    lowered = traced.lower()
-    clock.append(time.perf_counter())
-    compiled = lowered.compile()
-    clock.append(time.perf_counter())
-    made = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        params, state = jax.block_until_ready(compiled(params, state, grads))
-        made.append(time.perf_counter() - start)
-    cost = gradtx.traffic(compiled)
-    return dict(zip(TIMES, [b - a for a, b in itertools.pairwise(clock)], strict=False)) | {
-        "step": statistics.median(made),
-        "bytes": cost.moved / SIZE,
-        "temporary": cost.temporary / SIZE,
-    }
-
-
-def main(short: bool) -> None:
-    """Measure, print, and write the results."""
-    rounds, sizes = (2, (10, 100)) if short else (3, (10, 100, 1000))
-    machine = (
-        f"{platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}, optax {optax.__version__}"
+def measured(scale: times.Scale, optimizers: Sequence[str] = tuple(OPTIMIZERS)) -> dict[str, Any]:
+    """Everything, printed as it comes; what goes to benchmarks.json."""
+    found: dict[str, Any] = {"machine": machine(), "load at the start": load()}
+    print(
+        json.dumps(found["machine"]), f"load {found['load at the start']}", by_torch.missing() or "", sep="\n"
     )
-    print(f"{SIZE / 1e6:.0f} million float32 parameters on {jax.devices()[0].platform}; {machine}")
-    results = []
-    for name, pair in PAIRS.items():
-        for leaves in sizes:
-            runs = [[measure(tx, leaves, steps=5) for tx in pair] for _ in range(rounds)]
-            print(f"\n{name}, {leaves} leaves")
-            columns = {key: [(ours[key], theirs[key]) for ours, theirs in runs] for key in runs[0][0]}
-            columns["trace + lower"] = [tuple(run["trace"] + run["lower"] for run in both) for both in runs]
-            for key, both in columns.items():
-                ours, theirs = (statistics.median(x) for x in zip(*both, strict=True))
-                ratios = sorted(a / b if b else float("nan") for a, b in both)
-                unit, scale = ("ms", 1e3) if key in TIMES or key == "trace + lower" else ("B/param", 1)
-                print(
-                    f"  {key:14} gradtx {scale * ours:9.2f}  optax {scale * theirs:9.2f} {unit:8}"
-                    f" ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-                )
-                results.append({"what": name, "leaves": leaves, "measure": key, "gradtx, optax": both})
-    out = pathlib.Path("out/benchmarks.json")
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"machine": machine, "parameters": SIZE, "results": results}, indent=1))
+    found["times"] = times.rows(scale, lambda rows: _say(report.lines(rows)), optimizers)
+    _say(report.ratios(found["times"]))
+    found["accuracy"] = accuracy.rows()
+    _say(report.accuracy_lines(found["accuracy"]))
+    found["whole step"] = whole_step.rows() if scale.whole_step else []
+    _say(report.whole_step_lines(found["whole step"]))
+    return found | {"load at the end": load()}
+
+
+def _say(lines: Any) -> None:
+    print(*lines, sep="\n", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, write and draw."""
+    about = argparse.ArgumentParser("python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    about.add_argument("--short", action="store_true", help="fewer sizes and rounds")
+    about.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("out"), help="folder for what is made"
+    )
+    about.add_argument("--only", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS), metavar="OPTIMIZER")
+    chosen = about.parse_args(arguments)
+    found = measured(times.SHORT if chosen.short else times.FULL, chosen.only) | {"short": chosen.short}
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    results = chosen.out / "benchmarks.json"
+    results.write_text(json.dumps(found, indent=1, allow_nan=False))
+    print(f"\nload at the end {found['load at the end']}", results, figures.draw(found, chosen.out), sep="\n")
 
 
 if __name__ == "__main__":
-    main(short="--short" in sys.argv[1:])
+    main()
