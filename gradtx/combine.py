@@ -22,7 +22,7 @@ from gradtx.hyperparameters import NonNegative
 from gradtx.masks import Labels, Mask, select
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import MismatchError, PyTree
-from gradtx.value import nearest, optional, static
+from gradtx.value import is_off, nearest, optional, static
 
 __all__ = ["MaskedNode", "add", "chain", "divided", "freeze", "masked", "named_chain", "partition", "ratio"]
 
@@ -166,7 +166,9 @@ class ratio(GradientTransformation):
 
 def divided(top: PyTree, bottom: PyTree, eps: Any) -> PyTree:
     """n / (d + ε), for each leaf."""
-    return jax.tree.map(lambda n, d: n / (d + numerics.like(eps, d)), top, bottom)
+    return jax.tree.map(
+        lambda n, d: numerics.over(n, d if is_off(eps) else numerics.plus(d, eps)), top, bottom
+    )
 
 
 class add(GradientTransformation):

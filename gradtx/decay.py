@@ -47,7 +47,7 @@ class add_decoupled_weight_decay(GradientTransformation):
         params = need_params(self, params)
 
         def decay(u: jax.Array, p: jax.Array) -> jax.Array:
-            return u + numerics.like(self.weight_decay, u) * numerics.cast(p, u.dtype)
+            return numerics.plus(u, numerics.times(numerics.cast(p, u.dtype), self.weight_decay))
 
         decayed = tree.map(decay, updates, params, what="parameters'")
         if self.mask is None:

@@ -25,7 +25,7 @@ from gradtx.value import Value
 __all__ = ["Hole", "Mirror", "forget_programs", "update_each"]
 
 
-LEAVES_PER_SHAPE = 5
+LEAVES_PER_SHAPE = 8
 """With fewer leaves of a shape, on average, its program costs more time than it saves: measured for AdamW."""
 
 

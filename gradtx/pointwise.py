@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
@@ -65,7 +66,7 @@ class scale(GradientTransformation):
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
-        return _each(lambda u: u * numerics.like(self.step_size, u), updates), state
+        return _each(lambda u: numerics.times(u, self.step_size), updates), state
 
 
 class offset(GradientTransformation):
@@ -81,7 +82,7 @@ class offset(GradientTransformation):
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
-        return _each(lambda u: u + numerics.like(self.amount, u), updates), state
+        return _each(lambda u: numerics.plus(u, self.amount), updates), state
 
 
 class square(GradientTransformation):
@@ -109,8 +110,8 @@ class sqrt(GradientTransformation):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         if is_off(self.eps):
-            return _each(jnp.sqrt, updates), state
-        return _each(lambda u: jnp.sqrt(u + numerics.like(self.eps, u)), updates), state
+            return _each(lax.sqrt, updates), state
+        return _each(lambda u: lax.sqrt(numerics.plus(u, self.eps)), updates), state
 
 
 class sign(GradientTransformation):

@@ -40,7 +40,7 @@ class scale_by_learning_rate(GradientTransformation):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         factor = negative(self.learning_rate) if self.flip_sign else self.learning_rate
-        return jax.tree.map(lambda u: u * numerics.like(factor, u), updates), state
+        return jax.tree.map(lambda u: numerics.times(u, factor), updates), state
 
 
 class scale_by_schedule(Composite):

@@ -259,7 +259,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
             )
         dtype = jnp.result_type(param)
         if isinstance(update, jax.Array) and update.dtype == dtype == jnp.float32:
-            return param + update
+            return numerics.plus(update, param)
         wide = numerics.wide_dtype(numerics.wider(dtype, jnp.result_type(update)))
         return (jnp.asarray(param, wide) + jnp.asarray(update, wide)).astype(dtype)
 

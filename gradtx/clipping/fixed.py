@@ -46,7 +46,7 @@ class clip_by_global_norm(GradientTransformation):
             return updates, state
         relative = length(squares_in_units(leaves, self.max_norm)) * UNIT  # ‖u‖ / c
         factor = 1.0 / jnp.maximum(relative, jnp.ones_like(relative))
-        return jax.tree.map(lambda u: u * numerics.like(factor, u), updates), state
+        return jax.tree.map(lambda u: numerics.times(u, factor), updates), state
 
 
 def squares_in_units(leaves: list[jax.Array], threshold: Any) -> list[jax.Array]:
@@ -62,7 +62,7 @@ def squares_in_units(leaves: list[jax.Array], threshold: Any) -> list[jax.Array]
     for i, u in enumerate(leaves):
         own = 1 + i * 2.0**-20
         unit = own / UNIT / threshold
-        squares.append(jnp.sum(numerics.abs_sq(u * numerics.like(unit, u))) * own**-2)
+        squares.append(jnp.sum(numerics.abs_sq(numerics.times(u, unit))) * own**-2)
     return squares
 
 

@@ -85,7 +85,7 @@ class bias_correction(GradientTransformation):
         decays = after(state.decays, self.decay)
         ahead = self.ahead * numerics.log_decay(self.decay, decays.log.dtype) if self.ahead else 0.0
         gathered = jnp.sqrt(weight(decays, ahead)) if self.root else weight(decays, ahead)
-        corrected = jax.tree.map(lambda m: m / numerics.like(gathered, m), updates)
+        corrected = jax.tree.map(lambda m: numerics.over(m, gathered), updates)
         return corrected, BiasCorrectionState(decays)
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach
@@ -51,7 +52,7 @@ class trace(GradientTransformation):
 
         def push(g: jax.Array, v: jax.Array) -> jax.Array:
             v = numerics.cast(v, g.dtype)
-            return g + (v - numerics.like(weight, g) * v)
+            return numerics.plus(g, lax.sub(v, numerics.times(v, weight)))
 
         velocity = tree.map(push, updates, state.velocity)
         after = TraceState(tree.cast_like(velocity, state.velocity))
@@ -82,5 +83,5 @@ class dampen(GradientTransformation):
         self, updates: PyTree, state: DampenState, params: PyTree | None = None
     ) -> tuple[PyTree, DampenState]:
         factor = jnp.where(state.step == 0, 1.0, numerics.complement(self.dampening))
-        damped = jax.tree.map(lambda g: numerics.like(factor, g) * g, updates)
+        damped = jax.tree.map(lambda g: numerics.times(g, factor), updates)
         return damped, DampenState(numerics.safe_increment(state.step))
