@@ -152,7 +152,8 @@ def simplified_ademamix(g, p, t, m, v):
 
 def _change(g, t, last):
     """The second is g, as what replaces the last one in a single kernel on TPU and GPU."""
-    return jnp.where(t == 1, 0.0, g - last), jnp.where(g == last, last, g)
+    now = jnp.where(g == last, last, g)
+    return jnp.where(t == 1, 0.0, now - last), now
 
 
 def adan(g, p, t, last, m, v, n):

@@ -73,7 +73,7 @@ def test_optimistic_adams_direction_is_adams_where_optaxs_is_nadams() -> None:
     theirs = _updates(optax.optimistic_adam_v2(0.1, **first), [1.0])[0]
     nadams = 0.9 * 0.1 / (1 - 0.9**2) + 1 - 0.9  # β₁ m₁ / (1 - β₁²) + (1 - β₁) g / (1 - β₁), over |g| = 1
     np.testing.assert_allclose(ours, -0.1, rtol=1e-6)  # float32
-    np.testing.assert_allclose(theirs, -0.1 * (nadams - 0.1 + 1), rtol=1e-6)
+    np.testing.assert_allclose(theirs, -0.1 * (nadams - 0.1 + 1), rtol=2e-5)  # how it rounds 1 - β₂
 
 
 def test_optimistic_adam_takes_schedules_where_optax_refuses_them() -> None:

@@ -81,6 +81,18 @@ def test_compose_checks_and_trains_a_new_optimizer(tmp_path: pathlib.Path) -> No
     assert definition.group().count("\n") + 1 <= 15
 
 
+def test_sweep_trains_all_rates_at_once_and_draws_the_losses(tmp_path: pathlib.Path) -> None:
+    done = _run("sweep.py", tmp_path)
+    rows = re.findall(r"^(\w+) +([\d.]+) +([\d.e+-]+) +([\d.]+) decades$", done.stdout, re.MULTILINE)
+    best = {name: float(loss) for name, loss, *_ in rows}
+    width = {name: float(decades) for name, *_, decades in rows}
+    assert [*best] == ["SGD", "momentum", "Adam"]
+    assert max(best.values()) < 0.5  # each one learns, at its own rate
+    assert all(0.25 <= w <= 4 for w in width.values())  # a range of rates, and not of all that are tried
+    picture = matplotlib.image.imread(tmp_path / "out" / "sweep.png")
+    assert (picture[..., :3].sum(-1) < 2.0).mean() > 0.005  # ink
+
+
 def test_every_example_is_run() -> None:
     here = pathlib.Path(__file__).read_text()
     assert EXAMPLES

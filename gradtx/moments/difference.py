@@ -31,8 +31,9 @@ class difference(GradientTransformation):
     def update(
         self, updates: PyTree, state: DifferenceState, params: PyTree | None = None
     ) -> tuple[PyTree, DifferenceState]:
-        # This is g: what is equal to the last one is the last one. Written like that it comes from the last
-        # one's place, and a single kernel reads that and writes this; XLA for GPU would copy g itself.
+        # This is g: what is equal to the last one is the last one. Written like that it comes from the
+        # last one's place, and a single kernel reads that and writes this. XLA for GPU would copy g
+        # itself, and XLA for TPU, if `now` below were g, what made it. On a CPU it moves 4 bytes more.
         def same(g: jax.Array, last: jax.Array) -> jax.Array:
             g = numerics.cast(g, last.dtype)
             return jnp.where(g == last, last, g)
