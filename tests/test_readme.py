@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
-import io
 import pathlib
 import re
 import shlex
@@ -13,29 +12,18 @@ import subprocess
 import sys
 import tomllib
 import types
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import pytest
 
 import gradtx
+from tests import markdown
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-class Block(NamedTuple):
-    language: str
-    line: int  # of its first line of content
-    text: str
-
-
-def _blocks() -> list[Block]:
-    found = re.finditer(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    return [Block(m.group(1), README.count("\n", 0, m.start(2)) + 1, m.group(2)) for m in found]
-
-
-BLOCKS = _blocks()
+BLOCKS = markdown.blocks(README)
 COMMANDS = [block.text.strip() for block in BLOCKS if block.language == "bash"]
 
 
@@ -57,18 +45,7 @@ def test_the_python_blocks_run_in_order_and_print_what_the_text_blocks_say(
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)  # where pickle looks for its classes
     scope = vars(module)
-    printed = None
-    for block in BLOCKS:
-        if block.language == "python":
-            assert not printed, f"line {block.line}: the block before prints something: show it"
-            code = compile("\n" * (block.line - 1) + block.text, "README.md", "exec", dont_inherit=True)
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(code, scope)
-            printed = out.getvalue()
-        elif block.language == "text":
-            assert block.text == printed, f"README.md line {block.line}: it prints\n{printed}"
-            printed = None
-    assert not printed
+    markdown.run(BLOCKS, scope, "README.md")
     assert scope["step"]._cache_size() == 1  # two learning rates: "not compiled again"
 
 

@@ -118,7 +118,10 @@ def adam_path(rate) -> np.ndarray:
 
 
 def test_the_table_names_every_scheduler_of_pytorch_and_only_what_exists() -> None:
-    rows = re.findall(r"^\| (`.+) \| (`.+) \|$", schedules.__doc__, re.MULTILINE)
+    table = r"^\| (`.+) \| (`.+) \|$"
+    rows = re.findall(table, schedules.__doc__, re.MULTILINE)
+    page = pathlib.Path(__file__).parent.parent / "docs" / "schedules.md"
+    assert re.findall(table, page.read_text(), re.MULTILINE) == rows
     left = " ".join(row[0] for row in rows)
     without = {"MultiplicativeLR", "ReduceLROnPlateau"}  # a factor per step, and one of the metric
     for scheduler in set(RECORDED["schedulers"].tolist()) - without:
