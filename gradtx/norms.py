@@ -44,7 +44,7 @@ class scale_by_trust_ratio(GradientTransformation):
             sizes = [numerics.cast(numerics.norm(x), numerics.norm(u).dtype) for x in (p, u)]
             least = numerics.like(self.min_norm, sizes[0])
             param, update = (jnp.maximum(x, least) for x in sizes)
-            return u * trust_ratio(param, update, self.trust_coefficient, self.eps)
+            return numerics.times(u, trust_ratio(param, update, self.trust_coefficient, self.eps))
 
         return tree.map(scaled, updates, need_params(self, params), what="parameters'"), state
 
@@ -73,7 +73,7 @@ class normalize_by_update_norm(GradientTransformation):
     ) -> tuple[PyTree, EmptyState]:
         norm = tree.global_norm(updates)
         factor = numerics.like(self.scale_factor, norm) / (norm + numerics.like(self.eps, norm))
-        return jax.tree.map(lambda u: u * numerics.like(factor, u), updates), state
+        return jax.tree.map(lambda u: numerics.times(u, factor), updates), state
 
 
 class centralize(GradientTransformation):

@@ -69,7 +69,7 @@ def cast(x: jax.Array, dtype: Any) -> jax.Array:
 
 
 def times(x: jax.Array, y: Any) -> jax.Array:
-    """x · y for a leaf x and a number, or a leaf of its shape, y; in the dtype of x.
+    """x · y for a leaf x and a number, or an array that broadcasts to its shape, y; in the dtype of x.
 
     By lax: the operators of arrays go through jnp, which takes five times as long to trace and is most
     of the time that a small tree takes.
@@ -97,7 +97,10 @@ def _by(f: Any, x: jax.Array, y: Any) -> jax.Array:
 
 
 def _beside(x: jax.Array, y: Any) -> Any:
-    return np.asarray(y, x.dtype) if isinstance(y, (int, float)) else cast(y, x.dtype)
+    if isinstance(y, (int, float)):
+        return np.asarray(y, x.dtype)
+    y = cast(y, x.dtype)
+    return y if y.ndim == 0 or y.shape == x.shape else jnp.broadcast_to(y, x.shape)
 
 
 def complement(decay: Scalar) -> Scalar:
@@ -186,4 +189,4 @@ def rms(x: jax.Array) -> jax.Array:
 
 def divide_above_one(x: jax.Array, size: jax.Array) -> jax.Array:
     """x / max(1, size): what has a size above 1 is brought down to it."""
-    return x / jnp.maximum(size, jnp.ones_like(size))
+    return over(x, jnp.maximum(size, jnp.ones_like(size)))

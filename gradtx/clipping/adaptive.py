@@ -121,4 +121,4 @@ def unitwise_clip(g_norm: jax.Array, max_norm: jax.Array, grad: jax.Array) -> ja
     longest = jnp.maximum(g_norm, max_norm)
     some = longest != 0  # a unit of zeros that may not grow: 0, not 0 / 0
     factor = jnp.where(some, max_norm / jnp.where(some, longest, jnp.ones_like(longest)), 0)
-    return grad * numerics.like(factor.astype(longest.dtype), grad)
+    return numerics.times(grad, factor.astype(longest.dtype))

@@ -75,7 +75,7 @@ class clip_by_lagged_norm(GradientTransformation):
         def clipped(u: jax.Array, norm: jax.Array) -> jax.Array:
             longest = numerics.cast(before / numerics.like(c, before), norm.dtype)
             longest = jnp.maximum(longest, jnp.ones_like(norm))
-            return u * (1.0 / (jnp.maximum(longest, norm) if self.bound_leaves else longest))
+            return numerics.times(u, 1.0 / (jnp.maximum(longest, norm) if self.bound_leaves else longest))
 
         def remembered(norm: jax.Array, old: jax.Array) -> jax.Array:
             new = numerics.cast(norm * numerics.like(c, norm), old.dtype)

@@ -78,7 +78,7 @@ class zclip(GradientTransformation):
             return updates, state
         norm = length([jnp.sum(numerics.abs_sq(u)) for u in leaves])
         factor, *after = _shortened(self, numerics.cast(norm, state.mean.dtype), *state)
-        return jax.tree.map(lambda u: u * numerics.like(factor, u), updates), ZClipState(*after)
+        return jax.tree.map(lambda u: numerics.times(u, factor), updates), ZClipState(*after)
 
 
 class LeafwiseZClipState(NamedTuple):
@@ -125,7 +125,7 @@ class leafwise_zclip(GradientTransformation):
         def one(u: jax.Array, *seen: jax.Array) -> Any:
             norm = numerics.cast(numerics.norm(u), seen[1].dtype)
             factor, *after = _shortened(self, norm, *seen)
-            return u * numerics.like(factor, u), *after
+            return numerics.times(u, factor), *after
 
         new = jax.tree.map(one, updates, *state)
         bounded, *after = (jax.tree.map(lambda _, x, k=k: x[k], updates, new) for k in range(4))

@@ -127,6 +127,6 @@ class rectify(GradientTransformation):
         share = (length - 4) / (limit - 4) * ((length - 2) / (limit - 2)) * (limit / length)
         factor = jnp.sqrt(share)
         rectified = jax.tree.map(
-            lambda d: jnp.where(trusted, d / numerics.like(factor, d), jnp.ones_like(d)), updates
+            lambda d: jnp.where(trusted, numerics.over(d, factor), jnp.ones_like(d)), updates
         )
         return rectified, RectifyState(step)

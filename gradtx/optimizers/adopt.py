@@ -122,7 +122,7 @@ class adopt(Composite):
     """ADOPT: `scale_by_adopt`, then the learning rate.
 
     Adam's learning rates are a start, such as 1e-3; β₂ need not be tuned. The first step moves
-    nothing. Keep the clip where parameters start at zero, as last layers often do.
+    nothing. Keep the clip where parameters start at zero, as last layers often do. Real parameters only.
 
     Args:
         learning_rate: λ, a number or a schedule.

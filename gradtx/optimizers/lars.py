@@ -71,7 +71,7 @@ class scale_by_lars(GradientTransformation):
             param = numerics.cast(numerics.norm(p), size.dtype)
             if decays and not (off or self.joint_norm):
                 size = size + numerics.like(self.weight_decay, size) * param
-            return u * trust_ratio(param, size, self.trust_coefficient, self.eps)
+            return numerics.times(u, trust_ratio(param, size, self.trust_coefficient, self.eps))
 
         masks = select(self.trust_ratio_mask, params), select(self.weight_decay_mask, params)
         return jax.tree.map(scaled, *masks, updates, decayed, params), state

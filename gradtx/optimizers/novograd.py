@@ -62,7 +62,7 @@ class divide_by_leaf_norm(GradientTransformation):
 
         def divided(g: jax.Array, v: jax.Array) -> jax.Array:
             size = jnp.sqrt(v + numerics.like(self.eps_root, v)) + numerics.like(self.eps, v)
-            return g / numerics.cast(size, jnp.finfo(g.dtype).dtype)
+            return numerics.over(g, size)
 
         squares = jax.tree.map(average, updates, state.squares)
         after = LeafNormState(numerics.safe_increment(state.step), squares)
