@@ -21,6 +21,7 @@ __all__ = [
     "norm_dtype",
     "rms",
     "safe_increment",
+    "times",
     "wide_dtype",
     "wider",
 ]
@@ -56,6 +57,11 @@ def like(scalar: Any, leaf: Any) -> Any:
     if isinstance(scalar, (int, float)):
         return scalar
     return scalar.astype(jnp.finfo(leaf.dtype).dtype)
+
+
+def times(scalar: Any, leaf: Any) -> Any:
+    """scalar · leaf, in the dtype of `leaf`, which may be complex."""
+    return jnp.asarray(scalar, leaf.dtype) * leaf
 
 
 def cast(x: jax.Array, dtype: Any) -> jax.Array:

@@ -48,8 +48,8 @@ def of_params(value_fn: Callable[..., Any], extra: dict[str, Any]) -> Callable[[
 
 
 def moved(params: PyTree, updates: PyTree, step: jax.Array) -> PyTree:
-    """θ + η u, rounded as the parameters will be."""
-    return apply_updates(params, jax.tree.map(lambda u: numerics.like(step, u) * u, updates))
+    """θ + η u, rounded as the parameters will be if the updates have their dtype."""
+    return apply_updates(params, tree.cast_like(scaled(updates, step), params))
 
 
 def slope(grad: PyTree, updates: PyTree, dtype: Any) -> jax.Array:
@@ -100,6 +100,6 @@ def scaled(updates: PyTree, step: jax.Array) -> PyTree:
     """η u, and 0 where η is 0: nothing else comes out of a direction that is not finite."""
 
     def times(u: jax.Array) -> jax.Array:
-        return jnp.where(step == 0, jnp.zeros_like(u), numerics.like(step, u) * u)
+        return jnp.where(step == 0, jnp.zeros_like(u), numerics.times(step, u))
 
     return jax.tree.map(times, updates)
