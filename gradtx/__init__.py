@@ -21,6 +21,7 @@ from gradtx.clipping import (
 from gradtx.combine import MaskedNode, add, chain, freeze, masked, named_chain, partition, ratio
 from gradtx.compiled import Traffic, traffic
 from gradtx.constraints import keep_params_nonnegative, zero_nans
+from gradtx.curvature import gauss_newton_bartlett_diag_hessian, hutchinson_estimator_diag_hessian
 from gradtx.decay import (
     add_decoupled_weight_decay,
     add_l2_penalty,
@@ -42,6 +43,7 @@ from gradtx.moments import (
     ema,
     momentum,
     nesterov_momentum,
+    rare_ema,
     rectify,
     rms,
     running_max,
@@ -67,6 +69,7 @@ from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.laprop import laprop, scale_by_laprop
 from gradtx.optimizers.lars import lars, scale_by_lars
+from gradtx.optimizers.lbfgs import lbfgs, scale_by_lbfgs
 from gradtx.optimizers.lion import lion, scale_by_lion
 from gradtx.optimizers.nadam import nadam
 from gradtx.optimizers.nadamw import nadamw
@@ -82,12 +85,14 @@ from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradtx.optimizers.sgd import look_ahead, sgd
 from gradtx.optimizers.sign_sgd import scale_by_sign, sign_sgd, signum
 from gradtx.optimizers.simplified_ademamix import scale_by_simplified_ademamix, simplified_ademamix
+from gradtx.optimizers.sophia import print_win_rate, scale_by_sophia, sophia
 from gradtx.optimizers.stable_adamw import stable_adamw, steady_ratio
 from gradtx.optimizers.yogi import scale_by_yogi, yogi
 from gradtx.packed import packed, unpacked
 from gradtx.packing import packing
 from gradtx.pointwise import (
     absolute,
+    at_least,
     clip,
     identity,
     infinite_where_zero,
@@ -134,6 +139,11 @@ from gradtx.schedules import (
     warmup_stable_decay_schedule,
     with_warmup,
 )
+from gradtx.searches import (
+    scale_by_backtracking_linesearch,
+    scale_by_zoom_linesearch,
+    value_and_grad_from_state,
+)
 from gradtx.serial import from_json, to_json
 from gradtx.step import make_step, make_train_step
 from gradtx.transformation import (
@@ -160,5 +170,6 @@ from gradtx.wrappers.conditional import (
 )
 from gradtx.wrappers.lookahead import lookahead
 from gradtx.wrappers.monitoring import snapshot
+from gradtx.wrappers.sam import sam, sam_at_once, sam_in_turn
 
 __version__ = "0.1.0"

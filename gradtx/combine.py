@@ -10,6 +10,7 @@ sees momentum. Each of these is a transformation again, so they nest without lim
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, is_leafwise, read_by
+from gradtx.anatomy import FUNCTIONS, Reach, is_leafwise, read_by
 from gradtx.hyperparameters import NonNegative
 from gradtx.masks import Labels, Mask, select
 from gradtx.transformation import GradientTransformation
@@ -219,6 +220,27 @@ def _keep(mask: PyTree, values: PyTree) -> PyTree:
     return jax.tree.map(lambda keep, x: x if keep else MaskedNode(), mask, values)
 
 
+def _restricted(extra: dict[str, Any], mask: PyTree, params: PyTree | None) -> dict[str, Any]:
+    """The extra arguments that are about all leaves, for some: in the objective the others stand still."""
+
+    def of_some(name: str, given: Any) -> Any:
+        shaped: Any = jax.tree.structure(given)
+        if name == "grad" and shaped == jax.tree.structure(mask):
+            return _keep(mask, given)
+        if name not in FUNCTIONS or params is None:
+            return given
+
+        @functools.wraps(given)  # its signature too
+        def restricted(some: PyTree, *args: Any, **kwargs: Any) -> Any:
+            whole = jax.tree.map(lambda m, mine, other: mine if m else other, mask, some, params)
+            out = given(whole, *args, **kwargs)
+            return _keep(mask, out) if name == "grad_fn" else out
+
+        return restricted
+
+    return {name: of_some(name, given) for name, given in extra.items()}
+
+
 class MaskedState(NamedTuple):
     inner: PyTree  # the inner state, kept for the selected leaves only
 
@@ -253,7 +275,8 @@ class masked(GradientTransformation):
     ) -> tuple[PyTree, MaskedState]:
         mask = select(self.mask, updates if params is None else params)
         mine = None if params is None else _keep(mask, params)
-        new, inner = self.inner.update(_keep(mask, updates), state.inner, mine, **read_by(self.inner, extra))
+        seen = _restricted(read_by(self.inner, extra), mask, params)
+        new, inner = self.inner.update(_keep(mask, updates), state.inner, mine, **seen)
         rest = tree.zeros_of(updates) if self.otherwise == "freeze" else updates
         return jax.tree.map(lambda m, n, o: n if m else o, mask, new, rest), MaskedState(inner)
 
@@ -333,7 +356,8 @@ class partition(GradientTransformation):
         for k, tx in self.transforms.items():
             mask = groups.get(k, updates)
             mine = None if params is None else _keep(mask, params)
-            new, after[k] = tx.update(_keep(mask, updates), state.groups[k], mine, **read_by(tx, extra))
+            seen = _restricted(read_by(tx, extra), mask, params)
+            new, after[k] = tx.update(_keep(mask, updates), state.groups[k], mine, **seen)
             out = jax.tree.map(lambda m, n, o: n if m else o, mask, new, out)
         return out, PartitionState(after)
 

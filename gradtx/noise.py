@@ -8,33 +8,20 @@ https://arxiv.org/abs/1511.06807
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
 from gradtx.hyperparameters import NonNegative
+from gradtx.keys import Key, first_key, next_key
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
 __all__ = ["add_noise"]
-
-
-class _Key:
-    """A seed: a whole number, or a key of jax.random, kept as its numbers so that it compares."""
-
-    def accept(self, owner: str, name: str, value: Any) -> int | tuple[int, ...]:
-        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-            value = jax.random.key_data(value)
-        if isinstance(value, (jax.Array, np.ndarray, tuple, list)) and np.ndim(value) == 1:
-            return tuple(int(x) for x in np.asarray(value))
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise TypeError(f"{owner}({name}={value!r}): {name} must be a whole number or a key of jax.random.")
 
 
 class AddNoiseState(NamedTuple):
@@ -56,12 +43,10 @@ class add_noise(GradientTransformation):
     reach: ClassVar[Reach] = Reach.TREE
     eta: NonNegative
     gamma: NonNegative
-    key: Annotated[int | tuple[int, ...], _Key()] = static()
+    key: Key = static()
 
     def init(self, params: PyTree) -> AddNoiseState:
-        key: Any = self.key
-        data = jax.random.PRNGKey(key) if isinstance(key, int) else jnp.asarray(key, jnp.uint32)
-        return AddNoiseState(jnp.zeros((), jnp.int32), data)
+        return AddNoiseState(jnp.zeros((), jnp.int32), first_key(self.key))
 
     def update(
         self, updates: PyTree, state: AddNoiseState, params: PyTree | None = None
@@ -69,11 +54,11 @@ class add_noise(GradientTransformation):
         step = numerics.safe_increment(state.step)
         count = step.astype(float)
         deviation = jnp.sqrt(numerics.like(self.eta, count) / count ** numerics.like(self.gamma, count))
-        after, key = jax.random.split(jax.random.wrap_key_data(state.key))
+        after, key = next_key(state.key)
         leaves, structure = jax.tree.flatten(updates)
         keys = jax.random.split(key, max(len(leaves), 1))
         noisy = [
             u + numerics.like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
             for u, k in zip(leaves, keys, strict=False)
         ]
-        return jax.tree.unflatten(structure, noisy), AddNoiseState(step, jax.random.key_data(after))
+        return jax.tree.unflatten(structure, noisy), AddNoiseState(step, after)

@@ -63,6 +63,11 @@ def like(scalar: Any, leaf: Any) -> Any:
     return scalar.astype(jnp.finfo(leaf.dtype).dtype)
 
 
+def times(scalar: Any, leaf: Any) -> Any:
+    """scalar · leaf, in the dtype of `leaf`, which may be complex."""
+    return jnp.asarray(scalar, leaf.dtype) * leaf
+
+
 def cast(x: jax.Array, dtype: Any) -> jax.Array:
     """`x` in `dtype`; itself where it is that already."""
     return x if x.dtype == dtype else x.astype(dtype)

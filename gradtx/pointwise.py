@@ -18,6 +18,7 @@ from gradtx.value import is_off, optional
 
 __all__ = [
     "absolute",
+    "at_least",
     "clip",
     "identity",
     "infinite_where_zero",
@@ -145,6 +146,22 @@ class infinite_where_zero(GradientTransformation):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         return _each(lambda u: jnp.where(u == 0, jnp.full_like(u, jnp.inf), u), updates), state
+
+
+class at_least(GradientTransformation):
+    """max(g, c). In a denominator: what is divided by it stays bounded. A NaN stays NaN.
+
+    Args:
+        least: c, any finite number.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    least: Number
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(lambda u: jnp.maximum(u, numerics.like(self.least, u)), updates), state
 
 
 class absolute(GradientTransformation):

@@ -58,7 +58,8 @@ def make_train_step(
     """A compiled `(params, state, *batch) -> (params, state, loss)` that copies nothing.
 
     The parameters and the state that go in are donated, the batch is not. The optimizer gets the
-    loss, its gradient and the loss function as `value`, `grad` and `value_fn` if it reads them.
+    loss, its gradient and the loss function as `value`, `grad` and `value_fn` if it reads them; the function
+    also as `obj_fn`, and its gradient's as `grad_fn`.
 
         step = gradtx.make_train_step(lambda params, x, y: ((model(params, x) - y) ** 2).mean(), tx)
         for x, y in batches:
@@ -89,9 +90,13 @@ def _train_step(loss: Callable[..., Any], tx: GradientTransformation, has_aux: b
         def value_fn(params: PyTree) -> jax.Array:
             return loss(params, *batch)[0] if has_aux else loss(params, *batch)
 
+        def grad_fn(params: PyTree, i: int) -> PyTree:
+            return jax.grad(value_fn)(params)
+
         result, grads = jax.value_and_grad(loss, has_aux=has_aux)(params, *batch)
         value = result[0] if has_aux else result
-        extra = read_by(tx, {"value": value, "grad": grads, "value_fn": value_fn})
+        extra = {"value": value, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn, "grad_fn": grad_fn}
+        extra = read_by(tx, extra)
         updates, state = tx.update(grads, state, params, **extra)
         return apply_updates(params, updates), state, result
 

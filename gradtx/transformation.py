@@ -87,6 +87,8 @@ class GradientTransformation(Value, abstract=True):
     own_clock: ClassVar[bool] = False
     """Whether what this holds may be updated more rarely than this: it then looks up its own schedules."""
     takes_any_extra: ClassVar[bool] = False
+    passes_on: ClassVar[tuple[str, ...]] = ()
+    """Extra arguments that are functions of the parameters, whose own arguments are extra arguments too."""
 
     def made_of(self) -> list[GradientTransformation]:
         """The transformations that this one holds, or for a composite, its expansion."""

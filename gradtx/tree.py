@@ -27,6 +27,7 @@ __all__ = [
     "leaf_paths",
     "map",
     "paths",
+    "real_dtype",
     "unwrap_variables",
     "widen",
     "zeros_like",
@@ -178,6 +179,12 @@ def is_finite(tree: PyTree) -> jax.Array:
     return functools.reduce(jnp.logical_and, leaves, jnp.ones((), bool))
 
 
+def real_dtype(tree: PyTree) -> Any:
+    """The dtype of one real number about all leaves: the widest of theirs, and at least float32."""
+    dtypes = [numerics.norm_dtype(x) for x in jax.tree.leaves(tree)]
+    return functools.reduce(numerics.wider, dtypes) if dtypes else jnp.dtype(jnp.result_type(float))
+
+
 def global_norm(tree: PyTree) -> jax.Array:
     """The 2-norm of all leaves together, in at least float32; 0 for a tree without leaves.
 
@@ -187,7 +194,7 @@ def global_norm(tree: PyTree) -> jax.Array:
     leaves = [x.astype(numerics.wide_dtype(x.dtype)) for x in jax.tree.leaves(tree) if x.size]
     if not leaves:
         return jnp.zeros(())
-    dtype = functools.reduce(numerics.wider, (jnp.finfo(x.dtype).dtype for x in leaves))
+    dtype = real_dtype(leaves)
 
     def total(scale: Any) -> Any:
         return sum(jnp.sum(numerics.abs_sq(x * numerics.like(scale, x))).astype(dtype) for x in leaves)

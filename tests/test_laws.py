@@ -213,11 +213,30 @@ NUMBERS = {
 }
 
 
-EXTRA = {"value": 0.5}  # for those that need it
+def _objective(params):
+    """Half the sum of squares, whatever the leaves are."""
+    sums = [jnp.sum(jnp.square(jnp.abs(p))).astype(jnp.float32) for p in jax.tree.leaves(params)]
+    return sum(sums, jnp.zeros((), jnp.float32)) / 2
+
+
+# For those that need it, made of the parameters.
+EXTRA = {
+    "value": _objective,
+    "grad": lambda params: jax.tree.map(jnp.copy, params),
+    "value_fn": lambda params: _objective,
+    "obj_fn": lambda params: _objective,
+    "grad_fn": lambda params: lambda there, i: jax.grad(_objective)(there),
+    "sampled_obj_fn": lambda params: lambda there, key: _objective(there),
+    "batch_size": lambda params: 8,
+}
+
+
+def extra_of(tx: GradientTransformation, params) -> dict:
+    return {n: EXTRA[n](params) for n in extra_names(tx).needed}
 
 
 def check(name: str, tx: GradientTransformation, params=None) -> None:
-    extra = {n: EXTRA[n] for n in extra_names(tx).needed}
+    extra = extra_of(tx, laws.trial.default_parameters() if params is None else params)
     report = gradtx.check_transformation(tx, params, **extra)
     skipped = {skipped.name for skipped, _ in report.skipped}
     has_numbers = bool(jax.tree.leaves(tx))
@@ -258,9 +277,9 @@ OPTIMIZERS = [name for name, cls in TRANSFORMATIONS.items() if "learning_rate" i
 def test_no_optimizer_turns_finite_gradients_into_others(name: str) -> None:
     """Zeros, numbers whose squares vanish, and large ones. No law: a ratio() may well give 0 / 0."""
     tx, params = build(TRANSFORMATIONS[name]), {"w": jnp.ones((2, 3)), "b": jnp.ones(3, jnp.bfloat16)}
-    state = tx.init(params)
+    state, extra = tx.init(params), extra_of(tx, params)
     for size in (0.0, 1e-30, 0.0, 1e15, 0.0):
-        updates, state = tx.update(jax.tree.map(lambda p, s=size: p * s, params), state, params)
+        updates, state = tx.update(jax.tree.map(lambda p, s=size: p * s, params), state, params, **extra)
         for leaf in jax.tree.leaves(updates):
             assert np.all(np.isfinite(np.asarray(leaf, np.float32))), f"gradients of {size}"
 

@@ -1,0 +1,105 @@
+"""The objective along a line: φ(η) = f(θ + η u), its slope φ'(η), and what counts as enough of a descent."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from gradtx import numerics, tree
+from gradtx.anatomy import arguments_of
+from gradtx.hyperparameters import Hyperparameter, Scalar
+from gradtx.transformation import apply_updates
+from gradtx.tree import PyTree
+
+__all__ = [
+    "Unbounded",
+    "at_least_zero",
+    "choose",
+    "gradient",
+    "guess",
+    "moved",
+    "of_params",
+    "print_if",
+    "scaled",
+    "slope",
+]
+
+
+class _NoneIfInfinite(Hyperparameter):
+    """A number in a range; infinity is None, which needs no arithmetic and prints as its source."""
+
+    def accept(self, owner: str, name: str, value: Any) -> Any:
+        infinite = isinstance(value, float) and math.isinf(value) and value > 0
+        return None if value is None or infinite else super().accept(owner, name, value)
+
+
+Unbounded = Annotated[Scalar | None, _NoneIfInfinite(0, open_low=True)]
+"""A number above 0, or None, which is infinity."""
+
+
+def of_params(value_fn: Callable[..., Any], extra: dict[str, Any]) -> Callable[[PyTree], Any]:
+    """The objective as a function of the parameters alone: its own arguments are among the extra ones."""
+    return functools.partial(value_fn, **arguments_of(value_fn, extra))
+
+
+def moved(params: PyTree, updates: PyTree, step: jax.Array) -> PyTree:
+    """θ + η u, rounded as the parameters will be if the updates have their dtype."""
+    return apply_updates(params, tree.cast_like(scaled(updates, step), params))
+
+
+def slope(grad: PyTree, updates: PyTree, dtype: Any) -> jax.Array:
+    """φ' = Re Σ g u, of g as jax.grad gives it: for complex parameters, the steepest ascent's conjugate."""
+
+    def product(g: jax.Array, u: jax.Array) -> jax.Array:
+        both = numerics.wider(g.dtype, u.dtype)
+        return jnp.sum(jnp.real(numerics.cast(g, both) * numerics.cast(u, both))).astype(dtype)
+
+    products = jax.tree.leaves(jax.tree.map(product, grad, updates))
+    return sum(products, jnp.zeros((), dtype))
+
+
+def guess(last: jax.Array, factor: Any, most: Any) -> jax.Array:
+    """Where to begin: the last step times a factor, and at most `most`.
+
+    A last step of 0 says that none was found, and nothing about where to begin now.
+    """
+    top = jnp.asarray(1.0 if most is None else most, last.dtype)
+    if factor is None:
+        return top
+    grown = last * numerics.like(factor, last)
+    return jnp.where(last > 0, grown if most is None else jnp.minimum(grown, top), top)
+
+
+def at_least_zero(error: jax.Array) -> jax.Array:
+    """By how much a condition fails; infinitely where that is no number."""
+    return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0.0)).astype(error.dtype)
+
+
+def choose(condition: Any, yes: PyTree, no: PyTree) -> PyTree:
+    """One of two trees."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def print_if(condition: Any, message: str, **numbers: Any) -> None:
+    """Print from inside a compiled program, if the condition holds."""
+    jax.lax.cond(condition, lambda: jax.debug.print(message, ordered=False, **numbers), lambda: None)
+
+
+def gradient(grad: PyTree, updates: PyTree) -> PyTree:
+    """A gradient that was passed as an extra argument, checked, in at least float32."""
+    tree.check_like(updates, grad, "gradient's")
+    return tree.widen(grad)
+
+
+def scaled(updates: PyTree, step: jax.Array) -> PyTree:
+    """η u, and 0 where η is 0: nothing else comes out of a direction that is not finite."""
+
+    def times(u: jax.Array) -> jax.Array:
+        return jnp.where(step == 0, jnp.zeros_like(u), numerics.times(step, u))
+
+    return jax.tree.map(times, updates)
