@@ -21,7 +21,7 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
-__all__ = ["add_noise"]
+__all__ = ["Seed", "add_noise"]
 
 
 class _Key:
@@ -35,6 +35,9 @@ class _Key:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         raise TypeError(f"{owner}({name}={value!r}): {name} must be a whole number or a key of jax.random.")
+
+
+Seed = Annotated[int | tuple[int, ...], _Key()]
 
 
 class AddNoiseState(NamedTuple):
@@ -56,7 +59,7 @@ class add_noise(GradientTransformation):
     reach: ClassVar[Reach] = Reach.TREE
     eta: NonNegative
     gamma: NonNegative
-    key: Annotated[int | tuple[int, ...], _Key()] = static()
+    key: Seed = static()
 
     def init(self, params: PyTree) -> AddNoiseState:
         key: Any = self.key
