@@ -89,26 +89,30 @@ class scale_by_momo(GradientTransformation):
         trust = weight(decays) if self.debiased else jnp.ones((), float)
         mean = tree.map(lambda g, d: numerics.lerp(d, g, share), updates, state.mean)
         loss = numerics.lerp(state.loss, given, share)
-        along = numerics.lerp(state.along, tree.dot(updates, params), share)
+        # ⟨d, θ⟩ - γ, of whose two averages the newest terms are equal: without them less cancels.
+        here, before = tree.dot(updates, params), tree.dot(state.mean, params)
+        excess = (1 - share) * (before - state.along)
+        along = numerics.lerp(state.along, here, share)
         direction, below = mean, state.denominator
         if self.denominator is not None:
             extra = read_by(self.denominator, {"value": value, **extra})
             roots, below = self.denominator.update(updates, below, params, **extra)
             direction = jax.tree.map(lambda d, r: d / numerics.cast(r, d.dtype), mean, roots)
-        squares, inner = tree.dot(mean, direction), tree.dot(mean, params)
+        squares = tree.dot(mean, direction)
 
-        rate = jnp.asarray(self.rate, float)
-        stretch: Any = 1.0 if is_off(self.weight_decay) else 1 + rate * numerics.like(self.weight_decay, rate)
-        here, bound = stretch * (loss - along) + inner, state.lower_bound
-        least = jnp.asarray(self.lower_bound, float)
+        rate, bound = jnp.asarray(self.rate, float), state.lower_bound
+        least, modelled, stretch = jnp.asarray(self.lower_bound, float), loss + excess, jnp.ones((), float)
+        if not is_off(self.weight_decay):
+            pull = rate * numerics.like(self.weight_decay, rate)
+            stretch, modelled = 1 + pull, modelled + pull * (loss - along)
         if self.adapt_lower_bound:
-            lowered = jnp.maximum(here / (2 * stretch * trust), least)
-            bound = jnp.where(here < stretch * trust * bound, lowered, bound)
-        gap = jnp.maximum(here - stretch * trust * bound, 0.0)
+            lowered = jnp.maximum(modelled / (2 * stretch * trust), least)
+            bound = jnp.where(modelled < stretch * trust * bound, lowered, bound)
+        gap = jnp.maximum(modelled - stretch * trust * bound, 0.0)
         known = squares > 0  # else d is 0, and so is the step
         size = jnp.where(known, jnp.minimum(rate / trust, gap / jnp.where(known, squares, 1.0)), 0.0)
         if self.adapt_lower_bound:
-            bound = jnp.maximum((loss + inner - along - size * squares / 2) / trust, least)
+            bound = jnp.maximum((loss + excess - size * squares / 2) / trust, least)
         step = jax.tree.map(lambda u: numerics.like(size, u) * u, direction)
         return step, MomoState(decays, loss, along, bound, tree.cast_like(mean, state.mean), below)
 

@@ -30,7 +30,7 @@ CASES = [
     ),
     Case(
         "scale_by_distance_over_gradients-numbers",
-        gradtx.scale_by_distance_over_gradients(1e-3, 1e-4, "float64", -0.5),
+        gradtx.scale_by_distance_over_gradients(1e-3, 1e-4, "float32", -0.5),
         bind(layerwise, number=1e-3, eps=1e-4, learning_rate=0.5),
         **GROWS,
         not_optax="as above",
