@@ -11,7 +11,7 @@
 Schaipp, Ohana, Eickenberg, Defazio & Gower, "MoMo: Momentum Models for Adaptive Learning Rates", 2023,
 algorithms 1 to 3, as in its authors' code. https://arxiv.org/abs/2305.07583
 
-Optax does not divide the step by 1 + λ w, and makes none where Σ d² / D is below 1.2e-7.
+Optax does not divide the step by 1 + λ w, and makes none where Σ d² / D is below 2.2e-16.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ Variant = Annotated[Literal["sps", "sps+"], Choice("sps", "sps+")]
 class scale_by_polyak(GradientTransformation):
     """min((f - f*) / (‖g‖² + ε), γ) g, with the norm of all leaves together; 0 where ‖g‖² + ε is 0.
 
-    Optax returns 0 where ‖g‖² + ε is at most 1.2e-7 already, and so never gets nearer than that.
+    Optax returns 0 where ‖g‖² + ε is at most 2.2e-16 already.
 
     Args:
         f_min: f*, the least value of the loss.
