@@ -260,7 +260,8 @@ def test_no_optimizer_turns_finite_gradients_into_others(name: str) -> None:
     tx, params = build(TRANSFORMATIONS[name]), {"w": jnp.ones((2, 3)), "b": jnp.ones(3, jnp.bfloat16)}
     state = tx.init(params)
     for size in (0.0, 1e-30, 0.0, 1e15, 0.0):
-        updates, state = tx.update(jax.tree.map(lambda p, s=size: p * s, params), state, params)
+        grads = jax.tree.map(lambda p, s=size: p * s, params)
+        updates, state = tx.update(grads, state, params, **{n: EXTRA[n] for n in extra_names(tx).needed})
         for leaf in jax.tree.leaves(updates):
             assert np.all(np.isfinite(np.asarray(leaf, np.float32))), f"gradients of {size}"
 
