@@ -54,7 +54,8 @@ from gradtx.moments import (
     two_decay_ema,
 )
 from gradtx.noise import add_noise
-from gradtx.norms import centralize, normalize_by_update_norm, scale_by_trust_ratio
+from gradtx.norms import centralize, normalize, normalize_by_update_norm, scale_by_trust_ratio
+from gradtx.numerics import safe_norm, safe_root_mean_squares
 from gradtx.optimizers.adabelief import adabelief, add_drift, belief, scale_by_belief
 from gradtx.optimizers.adadelta import adadelta, scale_by_adadelta, scale_by_past_rms
 from gradtx.optimizers.adagrad import adagrad, scale_by_rss
@@ -66,13 +67,18 @@ from gradtx.optimizers.adan import adan, difference_ratio, scale_by_adan
 from gradtx.optimizers.ademamix import ademamix, scale_by_ademamix
 from gradtx.optimizers.adopt import adopt, divide_by_past_root, scale_by_adopt
 from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
+from gradtx.optimizers.cocob import cocob, scale_by_cocob
+from gradtx.optimizers.dadapt_adamw import dadapt_adamw, scale_by_dadapt
+from gradtx.optimizers.dog import dog, dowg, scale_by_distance_over_gradients, scale_by_dog, scale_by_dowg
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.laprop import laprop, scale_by_laprop
 from gradtx.optimizers.lars import lars, scale_by_lars
 from gradtx.optimizers.lbfgs import lbfgs, scale_by_lbfgs
 from gradtx.optimizers.lion import lion, scale_by_lion
+from gradtx.optimizers.momo import momo, momo_adam, scale_by_momo
 from gradtx.optimizers.nadam import nadam
 from gradtx.optimizers.nadamw import nadamw
+from gradtx.optimizers.noisy_sgd import noisy_sgd
 from gradtx.optimizers.novograd import divide_by_leaf_norm, novograd, scale_by_novograd
 from gradtx.optimizers.optimistic import (
     optimistic_adam,
@@ -80,6 +86,8 @@ from gradtx.optimizers.optimistic import (
     optimistic_gradient_descent,
     scale_by_optimistic_gradient,
 )
+from gradtx.optimizers.polyak import polyak_sgd, scale_by_polyak
+from gradtx.optimizers.prodigy import prodigy, scale_by_prodigy
 from gradtx.optimizers.radam import radam, scale_by_radam
 from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradtx.optimizers.sgd import look_ahead, sgd
@@ -169,6 +177,7 @@ from gradtx.wrappers.conditional import (
     run_when,
 )
 from gradtx.wrappers.lookahead import lookahead
+from gradtx.wrappers.mechanic import mechanize
 from gradtx.wrappers.monitoring import snapshot
 from gradtx.wrappers.sam import sam, sam_at_once, sam_in_turn
 

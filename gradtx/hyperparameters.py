@@ -24,6 +24,7 @@ from gradtx.value import Value, static
 
 __all__ = [
     "Adaptive",
+    "Betas",
     "Decay",
     "DtypeName",
     "Hyperparameter",
@@ -208,6 +209,23 @@ PositiveDecay = Annotated[
     ),
 ]
 DtypeName = Annotated[Any, _Dtype()]
+
+
+class _Betas:
+    """Two decays."""
+
+    def accept(self, owner: str, name: str, value: Any) -> tuple[Any, Any]:
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise TypeError(
+                f"{owner}({name}={value!r}): {name} must be a pair of decays, such as (0.9, 0.999)."
+            )
+        decay = Hyperparameter(0, 1, open_high=True, why="1 would never leave its start")
+        first, second = (decay.accept(owner, f"{name}[{i}]", x) for i, x in enumerate(value))
+        return first, second
+
+
+Betas = Annotated[tuple[Scalar, Scalar], _Betas()]
+"""(β₁, β₂): each is a decay, in [0, 1), and may be a schedule."""
 
 
 class _ScheduleKind:

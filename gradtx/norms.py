@@ -14,7 +14,7 @@ from gradtx.transformation import EmptyState, GradientTransformation, need_param
 from gradtx.tree import PyTree
 from gradtx.value import optional, static
 
-__all__ = ["centralize", "normalize_by_update_norm", "scale_by_trust_ratio", "trust_ratio"]
+__all__ = ["centralize", "normalize", "normalize_by_update_norm", "scale_by_trust_ratio", "trust_ratio"]
 
 
 class scale_by_trust_ratio(GradientTransformation):
@@ -54,6 +54,19 @@ def trust_ratio(param: jax.Array, update: jax.Array, coefficient: Any, eps: Any)
     ratio = numerics.like(coefficient, param) * param / (update + numerics.like(eps, update))
     # Zero parameters must be able to leave zero, and zero updates must not become NaN.
     return jnp.where((param == 0) | (update == 0), jnp.ones_like(ratio), ratio)
+
+
+class normalize(GradientTransformation):
+    """Divide by the norm of all leaves together: g / ‖g‖. Zeros stay zeros, where Optax makes NaN of them."""
+
+    reach: ClassVar[Reach] = Reach.OTHERS
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        norm = tree.global_norm(updates)
+        size = jnp.where(norm == 0, jnp.ones_like(norm), norm)
+        return jax.tree.map(lambda u: u / numerics.like(size, u), updates), state
 
 
 class normalize_by_update_norm(GradientTransformation):

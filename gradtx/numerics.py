@@ -25,6 +25,9 @@ __all__ = [
     "plus",
     "rms",
     "safe_increment",
+    "safe_norm",
+    "safe_root_mean_squares",
+    "square_root",
     "times",
     "wide_dtype",
     "wider",
@@ -61,16 +64,6 @@ def like(scalar: Any, leaf: Any) -> Any:
     if isinstance(scalar, (int, float)):
         return scalar
     return scalar.astype(jnp.finfo(leaf.dtype).dtype)
-
-
-def times(scalar: Any, leaf: Any) -> Any:
-    """scalar · leaf, in the dtype of `leaf`, which may be complex."""
-    return jnp.asarray(scalar, leaf.dtype) * leaf
-
-
-def cast(x: jax.Array, dtype: Any) -> jax.Array:
-    """`x` in `dtype`; itself where it is that already."""
-    return x if x.dtype == dtype else x.astype(dtype)
 
 
 def times(x: jax.Array, y: Any) -> jax.Array:
@@ -190,6 +183,46 @@ def norm_dtype(leaf: Any) -> Any:
 def rms(x: jax.Array) -> jax.Array:
     """The root mean square of one leaf, accumulated in at least float32; 0 of no entries."""
     return norm(x) / max(x.size, 1) ** 0.5
+
+
+def safe_norm(x: Any, min_norm: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> jax.Array:  # noqa: A002
+    """max(‖x‖, min_norm), whose derivative is 0, not NaN, where the norm is at most min_norm.
+
+    The root in a norm has no derivative at 0, and a maximum multiplies that by 0. Unlike in Optax, the
+    squares of narrow leaves are summed in float32; the result has the dtype of x.
+
+    Args:
+        x: an array.
+        min_norm: the least that is returned.
+        ord: which norm, as for jnp.linalg.norm; None is the 2-norm.
+        axis: along which axis, or axes; None is all.
+        keepdims: keep those axes, with one entry each.
+    """
+    x = jnp.asarray(x)
+    wide = cast(x, wide_dtype(x.dtype))
+    size = jnp.linalg.norm(wide, ord, axis, keepdims=True)
+    least = jnp.asarray(min_norm, size.dtype)
+    small = size <= least
+    inside = jnp.where(small, jnp.ones_like(wide), wide)
+    norms = jnp.where(small, least, jnp.linalg.norm(inside, ord, axis, keepdims=True))
+    return cast(norms if keepdims else jnp.squeeze(norms, axis), jnp.finfo(x.dtype).dtype)
+
+
+def safe_root_mean_squares(x: Any, min_rms: Any) -> jax.Array:
+    """max(rms(x), min_rms), whose derivative is 0, not NaN, where the root is at most min_rms.
+
+    Args:
+        x: an array; the mean of none is 0.
+        min_rms: the least that is returned.
+    """
+    x = jnp.asarray(x)
+    root = max(x.size, 1) ** 0.5
+    return safe_norm(jnp.ravel(x), jnp.asarray(min_rms, norm_dtype(x)) * root) / root
+
+
+def square_root(number: Scalar) -> Scalar:
+    """sqrt(number): in Python where it is a Python number."""
+    return math.sqrt(number) if isinstance(number, (int, float)) else jnp.sqrt(number)
 
 
 def divide_above_one(x: jax.Array, size: jax.Array) -> jax.Array:

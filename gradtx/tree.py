@@ -21,6 +21,8 @@ __all__ = [
     "PyTree",
     "cast_like",
     "check_like",
+    "copied",
+    "dot",
     "full_like",
     "global_norm",
     "is_finite",
@@ -28,6 +30,7 @@ __all__ = [
     "map",
     "paths",
     "real_dtype",
+    "total",
     "unwrap_variables",
     "widen",
     "zeros_like",
@@ -149,12 +152,7 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
 
     def start(path: Any, leaf: Any) -> jax.Array:
         own = jnp.result_type(leaf)
-        if not jnp.issubdtype(own, jnp.inexact):
-            raise MismatchError(
-                f"the parameters at {jax.tree_util.keystr(path) or 'the root'} are {own.name}: "
-                "expected floating-point or complex numbers. Keep integer leaves out with "
-                "partition or masked."
-            )
+        _check_inexact(path, own)
         wanted = numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype)
         if isinstance(leaf, jax.Array):
             return jnp.full_like(leaf, value, dtype=wanted)  # keeps the leaf's sharding
@@ -163,9 +161,45 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
     return jax.tree_util.tree_map_with_path(start, tree)
 
 
+def _check_inexact(path: Any, dtype: Any) -> None:
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise MismatchError(
+            f"the parameters at {jax.tree_util.keystr(path) or 'the root'} are {dtype.name}: "
+            "expected floating-point or complex numbers. Keep integer leaves out with "
+            "partition or masked."
+        )
+
+
 def zeros_like(tree: PyTree, dtype: Any = None) -> PyTree:
     """An accumulator of zeros for `tree`; see full_like."""
     return full_like(tree, 0, dtype)
+
+
+def copied(tree: PyTree, dtype: Any = None) -> PyTree:
+    """A copy of the parameters in memory of its own, for a state that remembers where they were.
+
+    Their own array would be donated twice, with the parameters and with the state.
+
+    Args:
+        tree: the parameters, or a tree of placeholders without leaves.
+        dtype: of the copy; None is each leaf's own, at least float32.
+
+    Raises:
+        MismatchError: a leaf is no array but its shape, which has no values; or it holds integers.
+    """
+
+    def copy(path: Any, leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            raise MismatchError(
+                "the state begins with a copy of the parameters, and "
+                f"{jax.tree_util.keystr(path) or 'the root'} is a shape without values. "
+                "For the shapes of the state call jax.eval_shape(tx.init, params)."
+            )
+        own = jnp.result_type(leaf)
+        _check_inexact(path, own)
+        return jnp.array(leaf, numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype), copy=True)
+
+    return jax.tree_util.tree_map_with_path(copy, tree)
 
 
 def zeros_of(tree: PyTree) -> PyTree:
@@ -183,6 +217,28 @@ def real_dtype(tree: PyTree) -> Any:
     """The dtype of one real number about all leaves: the widest of theirs, and at least float32."""
     dtypes = [numerics.norm_dtype(x) for x in jax.tree.leaves(tree)]
     return functools.reduce(numerics.wider, dtypes) if dtypes else jnp.dtype(jnp.result_type(float))
+
+
+def total(f: Callable[..., Any], tree: PyTree, *rest: PyTree) -> jax.Array:
+    """The sum of f over the entries of all leaves: in float64 where x64 is enabled, else float32.
+
+    Args:
+        f: a function of one leaf of each tree, real and in at least float32.
+        tree: a tree.
+        rest: trees of the same structure.
+    """
+    sums = [jnp.sum(x).astype(float) for x in jax.tree.leaves(jax.tree.map(f, tree, *rest))]
+    return sum(sums, jnp.zeros((), float))
+
+
+def dot(tree: PyTree, other: PyTree) -> jax.Array:
+    """The inner product of two trees, in the dtypes of the first; real also where they are complex."""
+
+    def product(a: jax.Array, b: Any) -> jax.Array:
+        b = numerics.cast(b, a.dtype)
+        return (a.conj() * b).real if jnp.issubdtype(a.dtype, jnp.complexfloating) else a * b
+
+    return total(product, tree, other)
 
 
 def global_norm(tree: PyTree) -> jax.Array:

@@ -199,6 +199,133 @@ def signum(g, p, t, m):
     return p - RATE * jnp.sign(m), (m,)
 
 
+# ---------------------------------------------------------------- sums over all leaves
+
+
+def whole(f):
+    """Mark a loop over all leaves: of gradients, parameters, t, moments as a list of trees, and numbers."""
+    f.whole = True
+    return f
+
+
+def _each(f, *trees):
+    return {k: f(*(t[k] for t in trees)) for k in trees[0]}
+
+
+def _sum(f, *trees):
+    return sum(jnp.sum(f(*(t[k] for t in trees))) for k in trees[0])
+
+
+def _moved(p, s):
+    return (p - s) ** 2
+
+
+@whole
+def dog(g, p, t, moments, numbers):
+    (start,), (r, squares) = moments, numbers
+    r = jnp.maximum(r, jnp.sqrt(_sum(_moved, p, start)))
+    squares = squares + _sum(jnp.square, g)
+    rate = r / jnp.sqrt(squares + 1e-8)
+    return _each(lambda p, g: p - rate * g, p, g), [start], [r, squares]
+
+
+@whole
+def dowg(g, p, t, moments, numbers):
+    (start,), (r, squares) = moments, numbers
+    r = jnp.maximum(r, _sum(_moved, p, start))
+    squares = squares + r * _sum(jnp.square, g)
+    rate = r / (jnp.sqrt(squares) + 1e-4)
+    return _each(lambda p, g: p - rate * g, p, g), [start], [r, squares]
+
+
+def scale_by_distance_over_gradients(g, p, t, start, r, squares):
+    r = jnp.maximum(r, _norm(p - start))
+    squares = squares + jnp.sum(g * g)
+    return p - r / jnp.sqrt(squares + 1e-8) * g, (start, r, squares)
+
+
+def cocob(g, p, t, start, c, size, total, reward):
+    reward = jnp.maximum(reward - g * (p - start), 0)
+    c, size, total = c - g, jnp.maximum(size, jnp.abs(g)), total + jnp.abs(g)
+    new = start + c / (size * jnp.maximum(total + size, 100 * size)) * (size + reward)
+    return new, (start, c, size, total, reward)
+
+
+def _rate(d, t):
+    return d * jnp.sqrt(-jnp.expm1(t * jnp.log(0.999))) / -jnp.expm1(t * jnp.log(0.9))
+
+
+@whole
+def dadapt_adamw(g, p, t, moments, numbers):
+    (m, v, s), (d, r) = moments, numbers
+    eta, b = _rate(d, t), 0.999**0.5
+    r = _average(b, r, eta * _sum(lambda g, s, v: g * s / (jnp.sqrt(v) + 1e-8), g, s, v))
+    m = _each(lambda m, g: _average(0.9, m, eta * g), m, g)
+    s = _each(lambda s, g: _average(b, s, eta * g), s, g)
+    v = _each(lambda v, g: _average(0.999, v, g * g), v, g)
+    d = jnp.maximum(d, r / ((1 - b) * _sum(jnp.abs, s)))
+    return _each(lambda p, m, v: p - m / (jnp.sqrt(v) + 1e-8), p, m, v), [m, v, s], [d, r]
+
+
+@whole
+def prodigy(g, p, t, moments, numbers):
+    (m, v, s, start), (d, r) = moments, numbers
+    eta, b = _rate(d, t), 0.999**0.5
+    r = b * r + d * 1e6 * eta * _sum(lambda g, x, p: g * (x - p), g, start, p)
+    m = _each(lambda m, g: _average(0.9, m, d * g), m, g)
+    v = _each(lambda v, g: _average(0.999, v, (d * g) ** 2), v, g)
+    s = _each(lambda s, g: b * s + d * 1e6 * eta * g, s, g)
+    new = _each(lambda p, m, v: p - eta * m / (jnp.sqrt(v) + d * 1e-8), p, m, v)
+    d = jnp.maximum(d, r / _sum(jnp.abs, s))
+    return new, [m, v, s, start], [d, r]
+
+
+def _model(g, p, m, loss, along, share):
+    here, before = _sum(jnp.multiply, g, p), _sum(jnp.multiply, m, p)
+    excess = (1 - share) * (before - along)
+    return loss + share * (1.0 - loss), along + share * (here - along), excess
+
+
+@whole
+def momo(g, p, t, moments, numbers):
+    (m,), (loss, along, bound) = moments, numbers
+    share = jnp.where(t == 1, 1.0, 0.1)
+    loss, along, excess = _model(g, p, m, loss, along, share)
+    m = _each(lambda m, g: m + share * (g - m), m, g)
+    tau = jnp.minimum(1.0, jnp.maximum(loss + excess - bound, 0.0) / _sum(jnp.square, m))
+    return _each(lambda p, m: p - tau * m, p, m), [m], [loss, along, bound]
+
+
+@whole
+def momo_adam(g, p, t, moments, numbers):
+    (m, v), (loss, along, bound) = moments, numbers
+    loss, along, excess = _model(g, p, m, loss, along, 0.1)
+    m, v = _each(lambda m, g: _average(0.9, m, g), m, g), _each(lambda v, g: _average(0.999, v, g * g), v, g)
+    u = _each(lambda m, v: m / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-8), m, v)
+    trust = -jnp.expm1(t * jnp.log(0.9))
+    gap = jnp.maximum(loss + excess - trust * bound, 0.0)
+    tau = jnp.minimum(0.01 / trust, gap / _sum(jnp.multiply, m, u))
+    return _each(lambda p, u: p - tau * u, p, u), [m, v], [loss, along, bound]
+
+
+@whole
+def polyak_sgd(g, p, t, moments, numbers):
+    tau = jnp.minimum(1.0, 1.0 / _sum(jnp.square, g))
+    return _each(lambda p, g: p - tau * g, p, g), [], []
+
+
+@whole
+def mechanize(g, p, t, moments, numbers):
+    (start,), s = moments, jnp.sum(numbers[0])
+    slope = _sum(lambda g, p, x: g * (p - x), g, p, start)
+    pull = 0.01 * s * jnp.sqrt(_sum(jnp.square, g) / _sum(jnp.square, p))
+    h = -(slope + pull * _sum(lambda p, x: p * (p - x), p, start)) / s
+    scales = numbers[0] + h
+    now = jnp.sum(scales)
+    new = _each(lambda p, g, x: p + (now / s - 1) * (p - x) - now * RATE * g, p, g, start)
+    return new, [start], [scales]
+
+
 def _norm(x):
     return jnp.sqrt(jnp.sum(x * x))
 

@@ -128,6 +128,9 @@ def test_adapters_take_optax_arguments() -> None:
     assert optax.add_noise(0.1, 0.5, seed=3) == gradtx.add_noise(0.1, 0.5, 3)
     with pytest.raises(ValueError, match="a key or a seed, not both"):
         optax.add_noise(0.1, 0.5, 1, seed=3)
+    assert optax.noisy_sgd(0.1, 0.3, seed=3) == gradtx.noisy_sgd(0.1, 0.3, key=3)
+    with pytest.raises(ValueError, match="a key or a seed, not both"):
+        optax.noisy_sgd(0.1, key=1, seed=3)
     assert optax.scale_by_learning_rate(0.1, flip_sign=False) == gradtx.scale_by_learning_rate(
         0.1, flip_sign=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import functools
 
 import chex
@@ -95,7 +96,7 @@ def test_the_direction_is_the_product_with_the_books_matrix() -> None:
         state = tx.init(jnp.zeros(8))
         for x in points:
             direction, state = tx.update(jnp.asarray(HESSIAN @ x), state, jnp.asarray(x))
-    pairs = [(b - a, HESSIAN @ (b - a)) for a, b in zip(points[2:], points[3:], strict=False)]
+    pairs = [(b - a, HESSIAN @ (b - a)) for a, b in itertools.pairwise(points[2:])]
     s, y = pairs[-1]
     inverse = (s @ y) / (y @ y) * np.eye(8)
     for s, y in pairs:

@@ -1,4 +1,4 @@
-"""Sophia and its estimates of the Hessian's diagonal, beside the paper's loops in float64 and beside Optax."""
+"""Sophia and its estimates of the Hessian's diagonal, beside the paper's loops in float64 and Optax."""
 
 from __future__ import annotations
 

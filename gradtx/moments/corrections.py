@@ -14,7 +14,7 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
-__all__ = ["Decays", "after", "bias_correction", "no_decays", "rectify", "weight"]
+__all__ = ["Decays", "adam_correction", "after", "bias_correction", "no_decays", "rectify", "weight"]
 
 
 class Decays(NamedTuple):
@@ -49,6 +49,20 @@ def weight(decays: Decays, ahead: Any = 0.0) -> jax.Array:
     """
     # expm1, because 1 - 0.999ᵗ in float32 has lost two or three of its seven digits at t = 1.
     return -jnp.expm1(decays.step.astype(decays.log.dtype) * decays.log + ahead)
+
+
+def adam_correction(decays: tuple[Decays, Decays] | None, b1: Any, b2: Any) -> tuple[jax.Array, Any]:
+    """sqrt(1 - β₂ᵗ) / (1 - β₁ᵗ), by which Adam's two bias corrections scale a step, and the decays after it.
+
+    Args:
+        decays: of the average of gradients and of that of squares; None is without corrections, 1.
+        b1: β₁ of this step.
+        b2: β₂ of this step.
+    """
+    if decays is None:
+        return jnp.ones((), float), None
+    first, second = after(decays[0], b1), after(decays[1], b2)
+    return jnp.sqrt(weight(second)) / weight(first), (first, second)
 
 
 class BiasCorrectionState(NamedTuple):

@@ -8,7 +8,8 @@ A loop has the signature
     loop(theta: list[np.ndarray], gradient, steps: int, **hyperparameters) -> list[list[np.ndarray]]
 
 where `gradient(theta, t)` is the list of gradients at parameters `theta` in step t = 1, 2, ..., and
-the result is the list of parameters after each step. It never changes its arguments.
+the result is the list of parameters after each step. It never changes its arguments. The loop of an
+optimizer that reads the loss has another argument by name, `value`: `value(t)` is the loss of step t.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Case:
     not_optax: str = ""  # where `optax` is None: why
     relative: str = ""  # where the float32 measure is not the relative error: which holds, and why
     float64_rtol: float = 1e-12
+    optax_dtype: str = "float32"  # float64 where the roundings of parameters grow from step to step
+    curvature: float = (
+        0.0  # gradients are the given ones plus this times θ: those of a loss that has a minimum
+    )
 
 
 def bind(loop: Callable[..., Any], **hyperparameters: Any) -> Callable[..., Any]:

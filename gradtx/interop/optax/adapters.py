@@ -19,6 +19,7 @@ __all__ = [
     "global_norm",
     "masked",
     "multi_transform",
+    "noisy_sgd",
     "partition",
     "reduce_on_plateau",
     "scale_by_learning_rate",
@@ -72,6 +73,16 @@ def _no_masks_of_extra(owner: str, asked: bool) -> None:
         raise NotImplementedError(
             f"{owner}: mask_compatible_extra_args=True is not there yet; extra arguments are passed on whole."
         )
+
+
+def noisy_sgd(
+    learning_rate: Any, eta: Any = 0.01, gamma: Any = 0.55, key: Any = None, *, seed: int | None = None
+) -> GradientTransformation:
+    """`gradtx.noisy_sgd`; without a key it is 0. `seed` is Optax's former name of it."""
+    if key is not None and seed is not None:
+        raise ValueError("noisy_sgd: give a key or a seed, not both.")
+    given = seed if key is None else key
+    return gradtx.noisy_sgd(learning_rate, eta, gamma, 0 if given is None else given)
 
 
 def scale_by_learning_rate(learning_rate: Any = None, *, flip_sign: bool = True) -> GradientTransformation:

@@ -1,0 +1,453 @@
+"""What needs no learning rate, or reads the loss: where it starts, its numbers, that it learns."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import gradtx
+from gradtx.packed import packed
+from tests.reference.case import Case
+from tests.test_exact import CASES as ALL
+from tests.test_exact import _gradients, _run, _start, extra
+
+SGD = gradtx.sgd(0.1, 0.9)
+MADE = {
+    "cocob": gradtx.cocob(),
+    "dadapt_adamw": gradtx.dadapt_adamw(),
+    "dog": gradtx.dog(),
+    "dowg": gradtx.dowg(),
+    "ldog": gradtx.scale_by_distance_over_gradients(global_scale=-1.0),
+    "mechanize": gradtx.mechanize(SGD),
+    "mechanize-stored": gradtx.mechanize(SGD, store_delta=True),
+    "momo": gradtx.momo(),
+    "momo_adam": gradtx.momo_adam(),
+    "polyak_sgd": gradtx.polyak_sgd(),
+    "prodigy": gradtx.prodigy(),
+}
+every = pytest.mark.parametrize("name", MADE)
+PARAMS = {
+    "kernel": jnp.asarray([[1.0, -2.0, 0.5, 0.0], [0.25, 3.0, -1.0, 2.0]]),
+    "bias": jnp.asarray([0.5, 0.25, 0.0, -1.0], jnp.bfloat16),
+    "absent": None,
+}
+
+
+def given(tx, value=1.0):
+    return {name: jnp.asarray(value) for name in extra(tx)}
+
+
+def loss(params):
+    return sum(jnp.sum(jnp.square(p.astype(jnp.float32))) for p in jax.tree.leaves(params))
+
+
+def train(tx, params, steps, f=loss):
+    """The parameters and the state after some steps on f."""
+
+    def step(carry, _):
+        params, state = carry
+        value, grads = jax.value_and_grad(f)(params)
+        more = {"value": value} if extra(tx) else {}
+        updates, state = tx.update(grads, state, params, **more)
+        return (gradtx.apply_updates(params, updates), state), value
+
+    return jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, length=steps))(params)
+
+
+# ---------------------------------------------------------------- where it starts
+
+
+@every
+def test_init_is_abstract(name: str) -> None:
+    """Optax's issue 548: of shapes alone, the state's shapes."""
+    tx = MADE[name]
+    shapes = jax.eval_shape(lambda: PARAMS)
+    abstract = jax.eval_shape(tx.init, shapes)
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, tx.init(PARAMS))
+
+
+@pytest.mark.parametrize("name", ["cocob", "dog", "dowg", "ldog", "mechanize", "prodigy"])
+def test_a_start_of_shapes_is_refused_by_name(name: str) -> None:
+    shapes = jax.eval_shape(lambda: PARAMS)
+    with pytest.raises(ValueError, match=r"copy of the parameters.*\['bias'\] is a shape.*eval_shape"):
+        MADE[name].init(shapes)
+
+
+@every
+def test_state_is_born_where_it_belongs(name: str) -> None:
+    """Sharded like the parameters by out_shardings, on 8 devices, and it stays there."""
+    tx = MADE[name]
+    mesh = Mesh(np.asarray(jax.devices()), ("d",))
+    params = {"w": jnp.arange(64.0).reshape(8, 8) / 64, "b": jnp.ones(8)}
+    split, whole = NamedSharding(mesh, PartitionSpec("d")), NamedSharding(mesh, PartitionSpec())
+    params = jax.device_put(params, split)
+    abstract = jax.eval_shape(tx.init, params)
+    places = jax.tree.map(lambda x: split if x.shape in ((8, 8), (8,)) else whole, abstract)
+    state = jax.jit(tx.init, out_shardings=places)(params)
+    for leaf, place in zip(jax.tree.leaves(state), jax.tree.leaves(places), strict=True):
+        assert leaf.sharding.is_equivalent_to(place, leaf.ndim)
+    alone = jax.device_get(params)
+    alone_state = tx.init(alone)
+    for _ in range(3):
+        after, state = _step(tx, params, state, place=(split, places))
+        alone, alone_state = _step(tx, alone, alone_state)
+        params = after
+    assert params["w"].sharding.is_equivalent_to(split, 2)
+    chex.assert_trees_all_close(jax.device_get(params), jax.device_get(alone), rtol=1e-5, atol=1e-6)
+
+
+def _step(tx, params, state, place=None):
+    def step(params, state):
+        updates, state = tx.update(jax.tree.map(lambda p: 2 * p, params), state, params, **given(tx))
+        return gradtx.apply_updates(params, updates), state
+
+    return jax.jit(step, out_shardings=place)(params, state)
+
+
+@pytest.mark.parametrize("how", ["eager", "jitted"])
+@every
+def test_parameters_and_state_are_donated_together(name: str, how: str) -> None:
+    tx = MADE[name]
+    params = jax.tree.map(jnp.copy, PARAMS)
+    state = (jax.jit(tx.init) if how == "jitted" else tx.init)(params)
+    places = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((params, state)) if x.size]
+    assert len(set(places)) == len(places)
+    step, grads = gradtx.make_step(tx), jax.tree.map(lambda p: 2 * p, PARAMS)
+    for _ in range(3):
+        params, state = step(params, state, grads, **given(tx))
+    assert np.all(np.isfinite(params["kernel"]))
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@every
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_nothing_at_first_and_zero_parameters_are_finite(name: str, dtype: str) -> None:
+    tx, params = MADE[name], {"w": jnp.zeros((2, 3), dtype), "none": None}
+    state = tx.init(params)
+    for size in (0.0, 0.0, 1.0, 0.0, 0.5):
+        grads = {"w": jnp.full((2, 3), size, dtype), "none": None}
+        updates, state = tx.update(grads, state, params, **given(tx))
+        assert updates["w"].dtype == params["w"].dtype
+        params = gradtx.apply_updates(params, updates)
+        for leaf in jax.tree.leaves((params, state)):
+            assert np.all(np.isfinite(np.asarray(leaf, np.float32)))
+    assert np.any(np.asarray(params["w"], np.float32) != 0) or dtype != "float32"
+
+
+@every
+def test_packed_parameters_give_the_same(name: str) -> None:
+    tx = MADE[name]
+    params = {"w": PARAMS["kernel"], "b": jnp.ones(3), "s": jnp.asarray(0.5)}
+    layout = gradtx.packing(params)
+    flat, ours = packed(tx, layout), tx
+    state, expected = flat.init(layout.pack(params)), ours.init(params)
+    for t in range(3):
+        grads = jax.tree.map(lambda p, t=t: 2 * p + t, params)
+        updates, state = flat.update(layout.pack(grads), state, layout.pack(params), **given(tx))
+        wanted, expected = ours.update(grads, expected, params, **given(tx))
+        chex.assert_trees_all_close(layout.unpack(updates), wanted, rtol=1e-5, atol=1e-9)
+    if name not in ("ldog",):  # which asks for leaves
+        assert "unpacked" not in repr(flat.expand())
+
+
+MINE = [case for case in ALL if "test_parameter_free" in case.relative]
+CASES = [case for case in MINE if "-" not in case.name or case.name == "mechanize-stored"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_float32_is_near_to_float64_at_the_same_parameters(case: Case) -> None:
+    """The norm of the difference of a leaf's updates, by the size of what they are differences of.
+
+    A step multiplies all entries by one number, which is a quotient of sums over all of them, or leads
+    from one place to another: a few roundings of those sums, or of the places, are what there can be.
+    """
+    curvature = 0.0 if "momo" in case.name else 1.0  # its losses are given, those of no parameters
+    narrow_path, narrow = _run(case.ours, np.float32, curvature)
+    before = [np.concatenate([t[None], p[:-1]]) for t, p in zip(_start(), narrow_path, strict=True)]
+    wide, states = _replay(case.ours, before, curvature)
+    places = any(n in case.name for n in ("cocob", "mechanize"))
+    for t in (1, 10, 100, 1000):
+        for ours, exact, p, first in zip(narrow, wide, before, _start(), strict=True):
+            size = np.linalg.norm(exact[t - 1])
+            if places:
+                size += np.linalg.norm(p[t - 1] - first) + 1e-7 * np.linalg.norm(first)
+            if "momo" in case.name:  # the gap, Σ d u, is a difference of a loss and of inner products
+                loss, along, mean = (jax.tree.map(lambda x, t=t: x[t - 1], s) for s in states)
+                gap = sum(np.sum(d * u[t - 1]) for d, u in zip(mean, wide, strict=True))
+                size *= max(1.0, (abs(loss) + 2 * abs(along)) / abs(gap))
+            error = np.linalg.norm(ours[t - 1].astype(float) - exact[t - 1]) / size
+            assert error <= BOUNDS.get(case.name.split("-")[0], 2e-6), f"step {t}: {error:.1e}"
+
+
+BOUNDS = {"mechanize": 2e-5}  # Δ is a sum of a thousand steps
+
+
+def _replay(tx, before, curvature):
+    """Float64's updates at the parameters of a float32 run, and at its gradients; and MoMo's memories."""
+    factor = np.float32(curvature)
+    grads = [
+        g.astype(np.float32) + factor * p.astype(np.float32)
+        for g, p in zip(_gradients(), before, strict=True)
+    ]
+
+    def step(state, seen):
+        grads, params, more = seen
+        updates, state = tx.update(grads, state, params, **more)
+        averages = (state[0].loss, state[0].along, state[0].mean) if more else ()
+        return state, (updates, averages)
+
+    with jax.enable_x64(True):
+        stacked = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), (grads, before, extra(tx)))
+        run = jax.jit(lambda s, x: jax.lax.scan(step, s, x)[1])
+        return jax.tree.map(np.asarray, run(tx.init([p[0] for p in stacked[1]]), stacked))
+
+
+# ---------------------------------------------------------------- the loss
+
+
+def test_a_loss_that_is_missing_is_named_with_who_needs_it() -> None:
+    params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+    for part, needs in (
+        (gradtx.momo(), "scale_by_momo"),
+        (gradtx.momo_adam(), "scale_by_momo"),
+        (gradtx.polyak_sgd(), "scale_by_polyak"),
+        (gradtx.scale_by_polyak(), "scale_by_polyak"),
+    ):
+        groups = gradtx.by_path(("kernel", "a"), (".*", "b"))
+        for tx in (
+            part,
+            gradtx.chain(gradtx.clip_by_global_norm(1.0), part),
+            gradtx.masked(part, "kernel"),
+            gradtx.partition({"a": part, "b": gradtx.sgd(0.1)}, groups),
+            gradtx.mechanize(part),
+        ):
+            state = tx.init(params)
+            with pytest.raises(TypeError, match=f"{needs} needs the extra argument 'value'") as caught:
+                tx.update(params, state, params)
+            assert str(caught.value).startswith(type(tx).__name__)
+            updates, _ = tx.update(params, state, params, value=2.0)
+            assert np.all(np.isfinite(updates["kernel"]))
+
+
+def test_a_train_step_passes_the_loss() -> None:
+    def loss(params, x):
+        return jnp.sum(jnp.square(params["w"] - x))
+
+    for tx in (gradtx.momo(), gradtx.momo_adam(1.0), gradtx.polyak_sgd()):
+        params, train_step = {"w": jnp.zeros(3)}, gradtx.make_train_step(loss, tx)
+        state = tx.init(params)
+        for _ in range(60):
+            params, state, value = train_step(params, state, jnp.asarray([1.0, -2.0, 3.0]))
+        assert value < 0.1  # of 14
+
+
+def test_polyaks_step_lands_where_the_linear_model_is_least() -> None:
+    """f = |x|: one step from anywhere."""
+    for x in (-3.0, 1e-3, 700.0):
+        updates, _ = gradtx.scale_by_polyak(max_learning_rate=1e6).update(
+            jnp.sign(x), gradtx.EmptyState(), value=abs(x)
+        )
+        assert x - updates == 0
+
+
+def test_an_adaptive_bound_finds_how_low_the_loss_gets() -> None:
+    params, state = train(
+        gradtx.momo(adapt_lower_bound=True), {"w": jnp.ones(4)}, 300, lambda p: loss(p) + 5.0
+    )[0]
+    assert state[0].lower_bound == pytest.approx(5.0, rel=0.02)
+    np.testing.assert_allclose(params["w"], 0, atol=0.05)
+
+
+# ---------------------------------------------------------------- departures
+
+
+def _with_optax(f):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return f()
+
+
+def test_polyaks_scaling_multiplies_where_optaxs_divides() -> None:
+    g, options = jnp.asarray([2.0]), {"max_learning_rate": 10.0, "scaling": 0.5}
+    ours = gradtx.polyak_sgd(**options)
+    theirs = optax.polyak_sgd(**options)
+    mine, _ = ours.update(g, ours.init(g), g, value=1.0)
+    peer, _ = _with_optax(lambda: theirs.update(g, theirs.init(g), g, value=1.0))
+    np.testing.assert_allclose(mine, -0.5 * (1.0 / 4.0) * 2.0)
+    np.testing.assert_allclose(peer, -(1.0 / 4.0) * 2.0 / 0.5)
+
+
+def test_small_gradients_still_step_where_optaxs_do_not() -> None:
+    """‖g‖² = 1e-18, below float64's ε."""
+    g = jnp.asarray([1e-9])
+    for make, peer in (
+        (gradtx.polyak_sgd, optax.polyak_sgd),
+        (gradtx.momo, optax.contrib.momo),
+    ):
+        ours, theirs = make(), peer()
+        mine, _ = ours.update(g, ours.init(g), g, value=1.0)
+        other, _ = _with_optax(lambda t=theirs: t.update(g, t.init(g), g, value=1.0))
+        np.testing.assert_allclose(mine, -1e-9, rtol=1e-6)
+        np.testing.assert_array_equal(other, 0)
+
+
+def test_momos_step_shrinks_with_the_parameters_where_optaxs_does_not() -> None:
+    """From θ = 1 with g = 1, f = 1, λ = 1 and w = 0.5, where τ is 1."""
+    p = jnp.ones(1)
+    ours, theirs = gradtx.momo(weight_decay=0.5), optax.contrib.momo(weight_decay=0.5)
+    mine, _ = ours.update(p, ours.init(p), p, value=1.0)
+    peer, _ = _with_optax(lambda: theirs.update(p, theirs.init(p), p, value=1.0))
+    np.testing.assert_allclose(p + mine, (1 - 1.0) / 1.5, atol=1e-7)
+    np.testing.assert_allclose(p + peer, 1 / 1.5 - 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dadapt_adamw", "prodigy"])
+def test_a_first_gradient_of_zeros_leaves_the_estimate_where_optaxs_becomes_nan(name: str) -> None:
+    ours, theirs = MADE[name], getattr(optax.contrib, name)()
+    p, zeros = jnp.ones(3), jnp.zeros(3)
+    _, mine = ours.update(zeros, ours.init(p), p)
+    _, peer = _with_optax(lambda: theirs.update(zeros, theirs.init(p), p))
+    assert mine[0].distance == np.float32(1e-6)
+    assert np.isnan(peer.estim_lr)
+
+
+def test_prodigys_eps_is_multiplied_by_the_estimate_of_its_gradient() -> None:
+    """At the second step d has grown from 1 to d₂: v = d₁² g², and the root of it is compared with d₁ ε."""
+    options = {"betas": (0.0, 0.0), "beta3": 0.0, "eps": 1.0, "estim_lr0": 1.0}
+    grads = [jnp.asarray([1.0]), jnp.asarray([0.01])]
+    ours, theirs = gradtx.prodigy(**options, bias_correction=False), optax.contrib.prodigy(**options)
+    ends = []
+    for tx in (ours, theirs):
+        p, path = jnp.asarray([0.0]), []
+        state = tx.init(p)
+        for g in grads:
+            u, state = _with_optax(lambda tx=tx, g=g, s=state, p=p: tx.update(g, s, p))
+            path.append(float(u[0]))
+            p = p - 5.0  # far, so that the estimate is 5
+        ends.append(path)
+    np.testing.assert_allclose(ends[0], [-0.5, -0.01 / (0.01 + 1.0)], rtol=1e-5)
+    np.testing.assert_allclose(ends[1], [-0.5, -0.01 / (0.01 + 5.0)], rtol=1e-5)
+
+
+def test_normalize_leaves_zeros_where_optax_makes_nan() -> None:
+    g = {"a": jnp.asarray([3.0, 0.0]), "b": jnp.asarray(4.0)}
+    ours, theirs = gradtx.normalize(), optax.contrib.normalize()
+    mine, _ = ours.update(g, ours.init(g))
+    peer, _ = theirs.update(g, theirs.init(g))
+    chex.assert_trees_all_close(mine, peer, rtol=1e-6)
+    chex.assert_trees_all_close(mine, {"a": jnp.asarray([0.6, 0.0]), "b": jnp.asarray(0.8)}, rtol=1e-6)
+    zeros = jax.tree.map(jnp.zeros_like, g)
+    chex.assert_trees_all_equal(ours.update(zeros, ours.init(g))[0], zeros)
+    assert np.isnan(theirs.update(zeros, theirs.init(g))[0]["b"])
+
+
+# ---------------------------------------------------------------- it learns
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("cocob", 1500), ("dadapt_adamw", 1500), ("dog", 3000), ("dowg", 1500), ("ldog", 3000),
+        ("mechanize", 3000), ("prodigy", 1500),
+    ],
+)  # fmt: skip
+def test_one_setting_solves_a_problem_of_any_size(name: str, steps: int) -> None:
+    """Least squares whose solution is 1e-2, 1 or 1e2 away: the loss falls below a thousandth of its start."""
+    x = jax.random.normal(jax.random.key(0), (64, 5))
+
+    def losses(scale):
+        goal = scale * jnp.asarray([1.0, -2.0, 3.0, -0.5, 0.1])
+
+        def squares(params):
+            return jnp.mean(jnp.square(x @ params["w"] + params["b"] - x @ goal))
+
+        start = {"w": jnp.zeros(5), "b": jnp.zeros(())}
+        return train(MADE[name], start, steps, squares)[1]
+
+    values = jax.vmap(losses)(jnp.asarray([1e-2, 1.0, 1e2]))
+    np.testing.assert_array_less(values[:, -1], 1e-3 * values[:, 0])
+
+
+def test_mechanic_finds_the_factor_of_a_rate_that_is_far_off() -> None:
+    for rate in (1e-4, 1.0, 1e2):
+        tx = gradtx.mechanize(gradtx.sgd(rate), store_delta=True)
+        _, values = train(tx, {"w": jnp.ones(4)}, 1500)
+        assert values[-1] < 1e-2 * values[0], rate
+
+
+def test_noisy_descent_is_descent_with_noise() -> None:
+    assert gradtx.noisy_sgd(0.1, 0.5, 0.3, 7).expand() == gradtx.chain(
+        gradtx.add_noise(0.5, 0.3, 7), gradtx.scale_by_learning_rate(0.1)
+    )
+    quiet, still = gradtx.noisy_sgd(0.1, eta=0.0), gradtx.sgd(0.1)
+    g = {"w": PARAMS["kernel"]}
+    chex.assert_trees_all_equal(quiet.update(g, quiet.init(g))[0], still.update(g, still.init(g))[0])
+    assert gradtx.noisy_sgd(0.1, key=jax.random.key(3)) == gradtx.noisy_sgd(0.1, key=(0, 3))
+
+
+# ---------------------------------------------------------------- changing numbers
+
+
+def test_betas_are_a_pair_of_decays() -> None:
+    for make in (gradtx.prodigy, gradtx.dadapt_adamw):
+        with pytest.raises(TypeError, match=r"betas must be a pair of decays"):
+            make(betas=0.9)
+        with pytest.raises(ValueError, match=r"betas\[1\] must be in \[0, 1\)"):
+            make(betas=(0.9, 1.0))
+        assert make(betas=[0.8, 0.9]) == make(betas=(0.8, 0.9))
+        assert gradtx.from_json(gradtx.to_json(make(betas=(0.8, 0.9)))) == make(betas=(0.8, 0.9))
+        tx = make(betas=(gradtx.linear_schedule(0.8, 0.9, 5), 0.99))
+        params = {"w": jnp.ones(3)}
+        _, state = tx.update(params, tx.init(params), params)
+        assert [*gradtx.hyperparams(state)] == [f"{make.__name__}.betas[0]"]
+
+
+def test_a_first_step_is_what_it_is_said_to_be() -> None:
+    with pytest.raises(
+        ValueError, match=r"init_step\[0\] must be one of 'distance', 'heuristic', 'learning_rate'"
+    ):
+        gradtx.dog(init_step=("distances", 1e-3))
+    with pytest.raises(ValueError, match=r"init_step\[1\] must be in \(0, inf\)"):
+        gradtx.scale_by_dog(("distance", 0.0))
+    with pytest.raises(TypeError, match="expected a pair"):
+        gradtx.dog(init_step=1e-6)
+
+
+# ---------------------------------------------------------------- helpers
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+@pytest.mark.parametrize("axis", [None, 0])
+@pytest.mark.parametrize("size", [0.0, 1e-3, 2.0])
+def test_safe_norms_are_optaxs_with_their_derivatives(shape, axis, size) -> None:
+    x = size * jnp.arange(1.0, 1.0 + float(np.prod(shape))).reshape(shape)
+    for keepdims in (False, True):
+
+        def both(library, keepdims=keepdims):
+            def norms(x):
+                return library.safe_norm(x, 0.1, axis=axis, keepdims=keepdims)
+
+            return norms(x), jax.grad(lambda x: norms(x).sum())(x)
+
+        chex.assert_trees_all_close(both(gradtx), _with_optax(lambda b=both: b(optax)), rtol=1e-6)
+    ours = jax.value_and_grad(lambda x: gradtx.safe_root_mean_squares(x, 0.1))(x)
+    theirs = _with_optax(lambda: jax.value_and_grad(lambda x: optax.safe_root_mean_squares(x, 0.1))(x))
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-6)
+
+
+def test_safe_norms_take_other_orders_and_narrow_numbers() -> None:
+    x = jnp.asarray([[3.0, -4.0], [0.0, 12.0]])
+    for order in (1, 2, jnp.inf, "fro", "nuc"):
+        ours = gradtx.safe_norm(x, 0.1, order)
+        np.testing.assert_allclose(ours, jnp.linalg.norm(x, order), rtol=1e-6)
+    narrow = jnp.full(4, 300.0, jnp.float16)  # whose squares are infinite
+    assert gradtx.safe_norm(narrow, 0.1) == 600.0
+    assert gradtx.safe_norm(narrow, 0.1).dtype == jnp.float16
+    assert gradtx.safe_root_mean_squares(narrow, 0.1) == 300.0
+    assert np.isnan(gradtx.safe_norm(jnp.asarray([jnp.nan]), 0.1))
