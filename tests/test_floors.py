@@ -35,6 +35,7 @@ FLOORS = (
         "decay",
         "functions",
         "layers",
+        "matrices",
         "moments",
         "noise",
         "norms",
