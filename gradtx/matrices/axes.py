@@ -25,6 +25,20 @@ from gradtx.value import Value, static
 __all__ = ["Axes", "Matrix", "as_matrix", "axes_of", "last_two", "matrix_axes", "only_two"]
 
 
+class _AxisOrAxes:
+    """A whole number, or a tuple of them."""
+
+    def accept(self, owner: str, name: str, value: Any) -> int | tuple[int, ...]:
+        axes = tuple(value) if isinstance(value, (list, tuple)) else value
+        for axis in axes if isinstance(axes, tuple) else (axes,):
+            if isinstance(axis, bool) or not isinstance(axis, int):
+                raise TypeError(f"{owner}({name}={value!r}): expected an axis, or a tuple of axes.")
+        return axes
+
+
+AxisOrAxes = Annotated[Any, _AxisOrAxes()]
+
+
 class matrix_axes(Value):
     """The axes of a weight that are the rows of a matrix, and those that are its columns.
 
@@ -39,18 +53,8 @@ class matrix_axes(Value):
         TypeError: an axis is no whole number.
     """
 
-    reduction_axis: int | tuple[int, ...] = static(default=0)
-    output_axis: int | tuple[int, ...] = static(default=1)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("reduction_axis", "output_axis"):
-            held: Any = getattr(self, name)
-            axes = tuple(held) if isinstance(held, (list, tuple)) else held
-            for axis in axes if isinstance(axes, tuple) else (axes,):
-                if isinstance(axis, bool) or not isinstance(axis, int):
-                    raise TypeError(f"matrix_axes({name}={held!r}): expected an axis, or a tuple of axes.")
-            object.__setattr__(self, name, axes)
+    reduction_axis: AxisOrAxes = static(default=0)
+    output_axis: AxisOrAxes = static(default=1)
 
 
 def _is_axes(x: Any) -> bool:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
@@ -64,15 +65,16 @@ class _Coefficients:
                 )
             return value
         try:
-            each = value if jnp.ndim(value[0]) else (value,)
+            single = np.ndim(value[0]) == 0
+            each = (value,) if single else value
             rows = tuple(tuple(float(x) for x in row) for row in each)
         except (TypeError, IndexError, ValueError):
-            rows = ()
+            single, rows = True, ()
         if not rows or any(len(row) != 3 for row in rows):
             raise ValueError(
                 f"{owner}({name}={value!r}): expected (a, b, c), or one such triple for each step."
             )
-        return rows if jnp.ndim(value[0]) else rows[0]
+        return rows[0] if single else rows
 
 
 Coefficients = Annotated[Any, _Coefficients()]

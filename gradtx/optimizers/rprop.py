@@ -6,9 +6,11 @@
     θₜ = θₜ₋₁ - sign(gₜ) Δₜ
 
 That is iRprop⁻: Igel & Hüsken, "Empirical evaluation of the improved Rprop learning algorithms", 2003;
-Optax's and PyTorch's too. Where the sign changes, the first article takes the last step back instead,
+PyTorch's, too. Where the sign changes, the first article takes the last step back instead,
 `backtrack=True`: Riedmiller & Braun, "A direct adaptive method for faster backpropagation learning: the
 RPROP algorithm", 1993. https://doi.org/10.1109/ICNN.1993.298623
+
+Optax makes each step one update late, with the next gradient deciding whether: its first update is 0.
 """
 
 from __future__ import annotations
