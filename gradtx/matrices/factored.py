@@ -78,7 +78,8 @@ class scale_by_factored_rms(GradientTransformation):
     def update(
         self, updates: PyTree, state: FactoredState, params: PyTree | None = None
     ) -> tuple[PyTree, FactoredState]:
-        leaves, structure = jax.tree.flatten(updates)
+        leaves = jax.tree.leaves(updates)
+        structure: Any = jax.tree.structure(updates)  # jax has no types for treedefs
         kept = [_Kept(x, self) for x in leaves]
         for name in FactoredState._fields[1:]:
             _check(updates, [getattr(k, name) for k in kept], getattr(state, name))

@@ -101,7 +101,7 @@ def newton_schulz(
         eps: ε, at least 0.
         compute_in: the dtype of the products; None is that of `x`.
     """
-    given = PRESETS[ns_coeffs] if isinstance(ns_coeffs, str) else ns_coeffs
+    given: Any = PRESETS[ns_coeffs] if isinstance(ns_coeffs, str) else ns_coeffs
     each = list(given) if isinstance(given[0], tuple) else [given] * ns_steps
     dtype, tall = x.dtype, x.shape[-2] > x.shape[-1]
     x = _scaled(x.mT if tall else x, preconditioning, eps)  # the smaller side gives the smaller A

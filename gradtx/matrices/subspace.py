@@ -80,7 +80,7 @@ class in_subspace(GradientTransformation):
         tree.check_like(_bases(updates, plans), state.basis, "state's bases")
         bases = iter(jax.tree.leaves(state.basis))
         renew = state.step % self.update_proj_gap == 0
-        new = [
+        new: list[Any] = [
             None if plan is None else plan.renewed(u, next(bases), renew)
             for u, plan in zip(leaves, plans, strict=True)
         ]

@@ -33,6 +33,7 @@ class Case:
     optax_leaves: tuple[str, ...] = ("matrix", "vector", "scalar", "empty")  # those that Optax's takes
     not_optax: str = ""  # where `optax` is None: why
     relative: str = ""  # where the float32 measure is not the relative error: which holds, and why
+    leaf_rtol: float = 0.0  # with `relative`: the bound of an error's norm beside that of its leaf
     float64_rtol: float = 1e-12
 
 

@@ -31,14 +31,15 @@ CASES = [
         gradtx.madgrad(1e-2),
         bind(madgrad, learning_rate=1e-2),
         optax.contrib.madgrad(1e-2),
-        optax_rtol=2e-4,  # Optax subtracts parameters of size 1 that are a thousandth apart
+        optax_rtol=1e-3,  # Optax subtracts parameters of size 1 that are a thousandth apart
         relative=RELATIVE,
     ),
     Case(
         "madgrad-all",
-        gradtx.madgrad(0.05, 0.5, 0.01, 1e-3),
-        bind(madgrad, learning_rate=0.05, momentum=0.5, decay=0.01, eps=1e-3),
-        optax.contrib.madgrad(0.05, 0.5, 0.01, 1e-3),
+        gradtx.madgrad(0.01, 0.5, 0.01, 1e-3),
+        bind(madgrad, learning_rate=0.01, momentum=0.5, decay=0.01, eps=1e-3),
+        optax.contrib.madgrad(0.01, 0.5, 0.01, 1e-3),
+        optax_rtol=1e-3,  # the same
         relative=RELATIVE,
     ),
 ]
