@@ -34,6 +34,17 @@ from gradtx.hyperparameters import Adaptive, Schedule, affine, from_function
 from gradtx.laws import check_transformation
 from gradtx.layers import layerwise, per_layer
 from gradtx.masks import by_path
+from gradtx.matrices import (
+    for_matrices,
+    in_subspace,
+    matrix_axes,
+    matrix_inverse_pth_root,
+    newton_schulz,
+    orthogonalize,
+    power_iteration,
+    scale_by_factored_rms,
+    scale_by_shape,
+)
 from gradtx.moments import (
     bias_correction,
     dampen,
@@ -54,10 +65,19 @@ from gradtx.moments import (
     two_decay_ema,
 )
 from gradtx.noise import add_noise
-from gradtx.norms import centralize, normalize, normalize_by_update_norm, scale_by_trust_ratio
+from gradtx.norms import (
+    centralize,
+    normalize,
+    normalize_by_update_norm,
+    scale_by_param_block_norm,
+    scale_by_param_block_rms,
+    scale_by_trust_ratio,
+)
 from gradtx.numerics import safe_norm, safe_root_mean_squares
+from gradtx.optimizers.acprop import acprop, scale_by_acprop
 from gradtx.optimizers.adabelief import adabelief, add_drift, belief, scale_by_belief
 from gradtx.optimizers.adadelta import adadelta, scale_by_adadelta, scale_by_past_rms
+from gradtx.optimizers.adafactor import adafactor
 from gradtx.optimizers.adagrad import adagrad, scale_by_rss
 from gradtx.optimizers.adam import adam, scale_by_adam
 from gradtx.optimizers.adamax import adamax, scale_by_adamax
@@ -70,12 +90,16 @@ from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
 from gradtx.optimizers.cocob import cocob, scale_by_cocob
 from gradtx.optimizers.dadapt_adamw import dadapt_adamw, scale_by_dadapt
 from gradtx.optimizers.dog import dog, dowg, scale_by_distance_over_gradients, scale_by_dog, scale_by_dowg
+from gradtx.optimizers.fromage import fromage, turn_by_learning_rate
+from gradtx.optimizers.galore import galore, scale_by_galore
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.laprop import laprop, scale_by_laprop
 from gradtx.optimizers.lars import lars, scale_by_lars
 from gradtx.optimizers.lbfgs import lbfgs, scale_by_lbfgs
 from gradtx.optimizers.lion import lion, scale_by_lion
+from gradtx.optimizers.madgrad import madgrad, scale_by_madgrad
 from gradtx.optimizers.momo import momo, momo_adam, scale_by_momo
+from gradtx.optimizers.muon import muon, scale_by_muon
 from gradtx.optimizers.nadam import nadam
 from gradtx.optimizers.nadamw import nadamw
 from gradtx.optimizers.noisy_sgd import noisy_sgd
@@ -90,9 +114,11 @@ from gradtx.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradtx.optimizers.prodigy import prodigy, scale_by_prodigy
 from gradtx.optimizers.radam import radam, scale_by_radam
 from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
+from gradtx.optimizers.rprop import rprop, scale_by_rprop
 from gradtx.optimizers.sgd import look_ahead, sgd
 from gradtx.optimizers.sign_sgd import scale_by_sign, sign_sgd, signum
 from gradtx.optimizers.simplified_ademamix import scale_by_simplified_ademamix, simplified_ademamix
+from gradtx.optimizers.sm3 import divide_by_cover_root, scale_by_sm3, sm3
 from gradtx.optimizers.sophia import print_win_rate, scale_by_sophia, sophia
 from gradtx.optimizers.stable_adamw import stable_adamw, steady_ratio
 from gradtx.optimizers.yogi import scale_by_yogi, yogi

@@ -23,7 +23,7 @@ from gradtx.kinds import Maybe
 from gradtx.tree import MismatchError, PyTree, leaf_paths, unwrap_variables
 from gradtx.value import Value, accepted, nearest, static
 
-__all__ = ["Labels", "Mask", "by_path", "select", "selects"]
+__all__ = ["Labels", "Mask", "Rule", "by_path", "is_function", "select", "selects"]
 
 
 class by_path(Value):
@@ -64,18 +64,19 @@ def _pattern(owner: str, name: str, text: Any) -> str:
     return text
 
 
-def _is_function(rule: Any) -> bool:
+def is_function(rule: Any) -> bool:
+    """Whether a rule is a function of the parameters: callable, and no pytree."""
     return callable(rule) and jax.tree_util.treedef_is_leaf(jax.tree.structure(rule))
 
 
-class _Rule:
+class Rule:
     """A mask or labels: what is not a function, a pattern or a rule is a tree with such leaves."""
 
     def __init__(self, leaf: type, noun: str) -> None:
         self.leaf, self.noun = leaf, noun
 
     def accept(self, owner: str, name: str, value: Any) -> Any:
-        if isinstance(value, by_path) or _is_function(value):
+        if isinstance(value, by_path) or is_function(value):
             return value
         if isinstance(value, str):
             return _pattern(owner, name, value) if self.leaf is bool else value
@@ -95,16 +96,16 @@ class _Rule:
 
 
 MaskLike = PyTree | str | by_path | Callable[[PyTree], PyTree]
-Mask = Annotated[Any, _Rule(bool, "booleans")]
+Mask = Annotated[Any, Rule(bool, "booleans")]
 """A tree of booleans, a function of the parameters, or a regular expression on the leaf's path."""
-Labels = Annotated[Any, _Rule(str, "labels")]
+Labels = Annotated[Any, Rule(str, "labels")]
 """A tree of labels, a function of the parameters, or `by_path` rules."""
 
 
 def selects(value: Value) -> bool:
     """Whether a field of `value` itself tells leaves apart: a mask or labels, and not for all alike."""
     kinds = ((name, kind.inner if isinstance(kind, Maybe) else kind) for name, kind in accepted(type(value)))
-    held = (getattr(value, name) for name, kind in kinds if isinstance(kind, _Rule))
+    held = (getattr(value, name) for name, kind in kinds if isinstance(kind, Rule))
     return any(rule is not None and rule is not True for rule in held)
 
 
@@ -118,7 +119,7 @@ def select(rule: Any, tree: PyTree) -> PyTree:
     names, nodes = leaf_paths(tree)
     if not names:
         return tree
-    if _is_function(rule):
+    if is_function(rule):
         rule = unwrap_variables(rule(tree))
         for answer in jax.tree.leaves(rule):
             if not isinstance(answer, (bool, np.bool_, str)):

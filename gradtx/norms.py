@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -14,7 +15,15 @@ from gradtx.transformation import EmptyState, GradientTransformation, need_param
 from gradtx.tree import PyTree
 from gradtx.value import optional, static
 
-__all__ = ["centralize", "normalize", "normalize_by_update_norm", "scale_by_trust_ratio", "trust_ratio"]
+__all__ = [
+    "centralize",
+    "normalize",
+    "normalize_by_update_norm",
+    "scale_by_param_block_norm",
+    "scale_by_param_block_rms",
+    "scale_by_trust_ratio",
+    "trust_ratio",
+]
 
 
 class scale_by_trust_ratio(GradientTransformation):
@@ -66,7 +75,56 @@ class normalize(GradientTransformation):
     ) -> tuple[PyTree, EmptyState]:
         norm = tree.global_norm(updates)
         size = jnp.where(norm == 0, jnp.ones_like(norm), norm)
-        return jax.tree.map(lambda u: u / numerics.like(size, u), updates), state
+        return jax.tree.map(lambda u: numerics.over(u, size), updates), state
+
+
+class scale_by_param_block_norm(GradientTransformation):
+    """Multiply each leaf by the norm of its parameters: u · max(‖θ‖, c).
+
+    Args:
+        min_scale: c, at least 0: the least factor, so that parameters can leave zero.
+
+    Raises:
+        ValueError: update is called without the parameters.
+    """
+
+    reach: ClassVar[Reach] = Reach.LEAF
+    min_scale: NonNegative = 1e-3
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _by_size(numerics.norm, updates, need_params(self, params), self.min_scale), state
+
+
+class scale_by_param_block_rms(GradientTransformation):
+    """Multiply each leaf by the root mean square of its parameters: u · max(rms(θ), c).
+
+    Shazeer & Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
+    algorithm 5, the relative step size. https://arxiv.org/abs/1804.04235
+
+    Args:
+        min_scale: c, at least 0: the least factor, so that parameters can leave zero.
+
+    Raises:
+        ValueError: update is called without the parameters.
+    """
+
+    reach: ClassVar[Reach] = Reach.LEAF
+    min_scale: NonNegative = 1e-3
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _by_size(numerics.rms, updates, need_params(self, params), self.min_scale), state
+
+
+def _by_size(size: Callable[[jax.Array], jax.Array], updates: PyTree, params: PyTree, least: Any) -> PyTree:
+    def scaled(u: jax.Array, p: jax.Array) -> jax.Array:
+        own = numerics.cast(size(p), jnp.finfo(u.dtype).dtype)
+        return numerics.times(u, jnp.maximum(own, numerics.like(least, own)))
+
+    return tree.map(scaled, updates, params, what="parameters'")
 
 
 class normalize_by_update_norm(GradientTransformation):

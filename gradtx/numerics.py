@@ -66,6 +66,11 @@ def like(scalar: Any, leaf: Any) -> Any:
     return scalar.astype(jnp.finfo(leaf.dtype).dtype)
 
 
+def cast(x: jax.Array, dtype: Any) -> jax.Array:
+    """`x` in `dtype`; itself where it is that already."""
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
 def times(x: jax.Array, y: Any) -> jax.Array:
     """x · y for a leaf x and a number, or an array that broadcasts to its shape, y; in the dtype of x.
 

@@ -335,6 +335,34 @@ def _trusted(u, p, coefficient=1.0):
     return u * jnp.where((size == 0) | (step == 0), 1.0, coefficient * size / step)
 
 
+def fromage(g, p, t):
+    sizes = jnp.maximum(jnp.linalg.norm(p), 1e-6), jnp.maximum(jnp.linalg.norm(g), 1e-6)
+    return (p - RATE * sizes[0] / sizes[1] * g) / (1 + RATE**2) ** 0.5, ()
+
+
+def rprop(g, p, t, d, s):
+    new = jnp.sign(g)
+    d = jnp.where(
+        new * s > 0, jnp.clip(1.2 * d, 1e-6, 50), jnp.where(new * s < 0, jnp.clip(0.5 * d, 1e-6, 50), d)
+    )
+    s = jnp.where(new * s < 0, 0.0, new)
+    return p - s * d, (d, s)
+
+
+def acprop(g, p, t, m, s):
+    root = jnp.sqrt(s / -jnp.expm1((t - 1) * jnp.log(0.999)) + 1e-13)
+    m = _average(0.9, m, g)
+    u = g / (jnp.where(t == 1, 1.0, root) + 1e-16)
+    return p - RATE * u, (m, _average(0.999, s, (g - m) ** 2))
+
+
+def madgrad(g, p, t, s, v, start):
+    rate = RATE * jnp.sqrt(t)
+    s, v = s + rate * g, v + rate * g * g
+    z = start - s / (jnp.cbrt(v) + 1e-6)
+    return p + 0.1 * (z - p), (s, v, start)
+
+
 def lamb(g, p, t, m, v):
     m, v = _average(0.9, m, g), _average(0.999, v, g * g)
     u = _corrected(m, 0.9, t) / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-6)

@@ -37,6 +37,7 @@ FLOORS = (
         "decay",
         "functions",
         "layers",
+        "matrices",
         "moments",
         "noise",
         "norms",

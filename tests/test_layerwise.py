@@ -1,4 +1,4 @@
-"""LAMB and LARS: a step as large as the leaf, its masks, and what float32 makes of it."""
+"""Fromage, LAMB and LARS: a step as large as the leaf, its masks, and what float32 makes of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import optax
 import pytest
 
 import gradtx
-from tests.reference import lamb, lars
+from tests.reference import fromage, lamb, lars
 from tests.reference.case import Case
 from tests.test_exact import _gradients, _run, _start
 
-CASES = lamb.CASES + lars.CASES
+CASES = fromage.CASES + lamb.CASES + lars.CASES
 
 
 def _norm(x: np.ndarray) -> float:

@@ -79,6 +79,7 @@ def exported() -> dict[str, type]:
         for name, value in vars(gradtx).items()
         if getattr(value, "__module__", "").startswith("gradtx.optimizers.")
         and "learning_rate" in getattr(value, "__dataclass_fields__", ())
+        and value.is_composite  # a piece may have the rate in it
     }
 
 

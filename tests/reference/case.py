@@ -31,8 +31,10 @@ class Case:
     loop: Callable[..., Any]  # the paper's loop with its hyperparameters bound
     optax: Any = None  # Optax's transformation, where it agrees with the paper
     optax_rtol: float = 2e-5  # 2e-4 at b2 = 0.9999: what Optax's own float32 error allows
+    optax_leaves: tuple[str, ...] = ("matrix", "vector", "scalar", "empty")  # those that Optax's takes
     not_optax: str = ""  # where `optax` is None: why
     relative: str = ""  # where the float32 measure is not the relative error: which holds, and why
+    leaf_rtol: float = 0.0  # with `relative`: the bound of an error's norm beside that of its leaf
     float64_rtol: float = 1e-12
     optax_dtype: str = "float32"  # float64 where the roundings of parameters grow from step to step
     curvature: float = (

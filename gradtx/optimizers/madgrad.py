@@ -1,0 +1,110 @@
+"""MADGRAD: dual averaging, from the first parameters, with the cube root of Adagrad's sum.
+
+    λₜ = (λ + ε) sqrt(t)
+    sₜ = sₜ₋₁ + λₜ gₜ,  νₜ = νₜ₋₁ + λₜ gₜ²
+    zₜ = θ₀ - sₜ / (νₜ^⅓ + ε)
+    θₜ = μ θₜ₋₁ + (1 - μ) zₜ
+
+Defazio & Jelassi, "Adaptivity without Compromise: A Momentumized, Adaptive, Dual Averaged Gradient Method
+for Stochastic Optimization", 2021, algorithm 1; with the ε in λₜ of the authors' code and of Optax.
+https://arxiv.org/abs/2101.11075
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx import numerics, tree
+from gradtx.anatomy import Reach
+from gradtx.combine import chain
+from gradtx.decay import add_l2_penalty
+from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.transformation import Composite, GradientTransformation, need_params
+from gradtx.tree import PyTree
+from gradtx.value import is_off, optional
+
+__all__ = ["madgrad", "scale_by_madgrad"]
+
+
+class MadgradState(NamedTuple):
+    step: jax.Array  # int32: how many updates have been made
+    total: PyTree  # s; structure and shapes of the parameters, at least float32
+    squares: PyTree  # ν; the same
+    start: PyTree  # θ₀; the same
+
+
+class scale_by_madgrad(GradientTransformation):
+    """MADGRAD's step, (1 - μ) (zₜ - θₜ₋₁), which has the learning rate and the sign in it.
+
+    Args:
+        learning_rate: λ, a number or a schedule.
+        momentum: μ, in [0, 1).
+        eps: ε, at least 0; 0 may be better where gradients are very small, and leaves entries whose
+            gradients have all been 0 where they are.
+
+    Raises:
+        ValueError: update is called without the parameters.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    learning_rate: Rate
+    momentum: Decay = 0.9
+    eps: NonNegative = 1e-6
+
+    def init(self, params: PyTree) -> MadgradState:
+        start = jax.tree.map(lambda p: jnp.array(p, numerics.wide_dtype(jnp.result_type(p))), params)
+        return MadgradState(jnp.zeros((), jnp.int32), tree.zeros_like(params), tree.zeros_like(params), start)
+
+    def update(
+        self, updates: PyTree, state: MadgradState, params: PyTree | None = None
+    ) -> tuple[PyTree, MadgradState]:
+        params = need_params(self, params)
+        rate: Any = self.learning_rate  # no schedule by now
+        step = numerics.safe_increment(state.step)
+        factor = (rate + self.eps) * jnp.sqrt(step.astype(float))
+
+        def summed(g: jax.Array, s: jax.Array) -> jax.Array:
+            return s + numerics.like(factor, s) * numerics.cast(g, s.dtype)
+
+        def squared(g: jax.Array, v: jax.Array) -> jax.Array:
+            return v + numerics.like(factor, v) * numerics.abs_sq(numerics.cast(g, v.dtype))
+
+        def moved(g: jax.Array, p: jax.Array, start: jax.Array, s: jax.Array, v: jax.Array) -> jax.Array:
+            size = jnp.cbrt(v) + numerics.like(self.eps, v)
+            dual = s / jnp.where(size > 0, size, jnp.ones_like(size))
+            away = (start - numerics.cast(p, start.dtype)) - dual
+            return numerics.cast(numerics.like(numerics.complement(self.momentum), away) * away, g.dtype)
+
+        total = tree.map(summed, updates, state.total)
+        squares = jax.tree.map(squared, updates, state.squares)
+        out = tree.map(moved, updates, params, state.start, total, squares)
+        return out, MadgradState(step, total, squares, state.start)
+
+
+class madgrad(Composite):
+    """MADGRAD: the L2 penalty, then `scale_by_madgrad`.
+
+    Learning rates are neither SGD's nor Adam's, and worth a sweep from 1e-4 to 1e-1; it needs less weight
+    decay than either, often none. It keeps the first parameters, and so starts anew where it is made anew.
+
+    Args:
+        learning_rate: λ, a number or a schedule.
+        momentum: μ, in [0, 1).
+        weight_decay: w, an L2 penalty: w θ is added to the gradient.
+        eps: ε, at least 0.
+
+    Raises:
+        ValueError: update is called without the parameters.
+    """
+
+    learning_rate: Rate
+    momentum: Decay = 0.9
+    weight_decay: Number = optional(default=0.0)
+    eps: NonNegative = 1e-6
+
+    def expand(self) -> GradientTransformation:
+        penalty = chain() if is_off(self.weight_decay) else add_l2_penalty(self.weight_decay)
+        return chain(penalty, scale_by_madgrad.of(self))

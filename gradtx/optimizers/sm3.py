@@ -1,0 +1,126 @@
+"""SM3: Adagrad in the memory of one number for each row, column, ... of a leaf.
+
+    νₜ(i, j) = min(rₜ₋₁(i), cₜ₋₁(j)) + gₜ(i, j)²
+    rₜ(i) = maxⱼ νₜ(i, j),  cₜ(j) = maxᵢ νₜ(i, j)
+    mₜ = β₁ mₜ₋₁ + (1 - β₁) gₜ / sqrt(νₜ + ε)
+    θₜ = θₜ₋₁ - λ mₜ
+
+ν is never below Adagrad's sum of squares, and near it where rows and columns tell the entries' sizes.
+
+Anil et al., "Memory-Efficient Adaptive Optimization", 2019: SM3-II, the tighter of its two, with the
+momentum of its experiments. There ε is 0 and 0 / 0 is 0. https://arxiv.org/abs/1901.11150
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx import numerics, tree
+from gradtx.anatomy import Reach
+from gradtx.combine import chain
+from gradtx.hyperparameters import Decay, Hyperparameter, NonNegative, Rate, Schedule
+from gradtx.moments import ema
+from gradtx.rate import scale_by_learning_rate
+from gradtx.transformation import Composite, GradientTransformation
+from gradtx.tree import PyTree
+from gradtx.value import optional
+
+__all__ = ["divide_by_cover_root", "scale_by_sm3", "sm3"]
+
+KeptShare = Annotated[float | jax.Array | Schedule, Hyperparameter(0, 1)]
+"""β of a sum that may forget, in [0, 1]; 1 forgets nothing."""
+
+
+class CoverState(NamedTuple):
+    largest: PyTree  # for each leaf a tuple: for each axis, the maxima of ν over all others; at least float32
+
+
+class divide_by_cover_root(GradientTransformation):
+    """g / sqrt(ν + ε), and 0 where ν is 0: ν sums squares, from what is known of each row and column.
+
+    A vector, or a scalar, is its own cover: ν is Adagrad's sum. (Optax refuses scalars.)
+
+    Args:
+        decay: β of the sum, in [0, 1]: β min + (1 - β) g² below 1, and min + g² at 1.
+        eps: ε, inside the root, at least 0.
+    """
+
+    reach: ClassVar[Reach] = Reach.LEAF
+    decay: KeptShare = 1.0
+    eps: NonNegative = optional(default=1e-8)
+
+    def init(self, params: PyTree) -> CoverState:
+        return CoverState(jax.tree.map(lambda p: _cover(p, numerics.norm_dtype(p)), params))
+
+    def update(
+        self, updates: PyTree, state: CoverState, params: PyTree | None = None
+    ) -> tuple[PyTree, CoverState]:
+        likes = jax.tree.map(lambda u: _cover(u, numerics.norm_dtype(u), jax.ShapeDtypeStruct), updates)
+        tree.check_like(likes, state.largest, "state's maxima")
+        decay: Any = self.decay  # no schedule by now
+        share = jnp.where(decay == 1, 1.0, numerics.complement(decay))
+
+        def summed(u: jax.Array, cover: tuple[jax.Array, ...]) -> jax.Array:
+            wide = [jnp.expand_dims(x, _others(u, i)) for i, x in enumerate(cover)]
+            least = functools.reduce(jnp.minimum, wide)
+            square = numerics.cast(numerics.abs_sq(u), least.dtype)
+            return numerics.like(decay, least) * least + numerics.like(share, least) * square
+
+        def divided(u: jax.Array, nu: jax.Array) -> jax.Array:
+            root = jax.lax.rsqrt(nu + numerics.like(self.eps, nu))
+            return u * numerics.cast(jnp.where(nu > 0, root, jnp.zeros_like(nu)), jnp.finfo(u.dtype).dtype)
+
+        def largest(nu: jax.Array) -> tuple[jax.Array, ...]:
+            return tuple(jnp.max(nu, axis=_others(nu, i), initial=0.0) for i in range(max(nu.ndim, 1)))
+
+        sums = jax.tree.map(summed, updates, state.largest)
+        return jax.tree.map(divided, updates, sums), CoverState(jax.tree.map(largest, sums))
+
+
+def _others(x: Any, axis: int) -> tuple[int, ...]:
+    return tuple(a for a in range(x.ndim) if a != axis)
+
+
+def _cover(x: Any, dtype: Any, make: Any = jnp.zeros) -> tuple[Any, ...]:
+    """For each axis an array of its length; for a scalar, one number."""
+    return tuple(make((n,), dtype) for n in x.shape) or (make((), dtype),)
+
+
+class scale_by_sm3(Composite):
+    """SM3's direction, without the learning rate.
+
+    Args:
+        b1: β₁, the decay of the average of steps, in [0, 1); None keeps no average.
+        b2: β₂, how much of the sums is kept, in [0, 1]; the paper's is 1.
+        eps: ε, inside the root, at least 0; the paper's is 0.
+    """
+
+    b1: Decay | None = 0.9
+    b2: KeptShare = 1.0
+    eps: NonNegative = optional(default=1e-8)
+
+    def expand(self) -> GradientTransformation:
+        average = chain() if self.b1 is None else ema(self.b1)
+        return chain(divide_by_cover_root(self.b2, self.eps), average)
+
+
+class sm3(Composite):
+    """SM3: `scale_by_sm3`, then the learning rate.
+
+    For very large sparse or embedding matrices where memory is short. As in Adagrad the steps shrink for
+    ever; learning rates are large, 0.1 and above, with a warm-up.
+
+    Args:
+        learning_rate: λ, a number or a schedule.
+        momentum: β₁, the decay of the average of steps, in [0, 1); None keeps no average.
+    """
+
+    learning_rate: Rate
+    momentum: Decay | None = 0.9
+
+    def expand(self) -> GradientTransformation:
+        return chain(scale_by_sm3(self.momentum).expand(), scale_by_learning_rate(self.learning_rate))
