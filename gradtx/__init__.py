@@ -33,6 +33,7 @@ from gradtx.hyperparameters import Adaptive, Schedule, affine, from_function
 from gradtx.laws import check_transformation
 from gradtx.layers import layerwise, per_layer
 from gradtx.masks import by_path
+from gradtx.microbatching import Accumulator, microbatch
 from gradtx.moments import (
     bias_correction,
     dampen,
@@ -53,6 +54,7 @@ from gradtx.moments import (
 )
 from gradtx.noise import add_noise
 from gradtx.norms import centralize, normalize_by_update_norm, scale_by_trust_ratio
+from gradtx.numerics import safe_increment
 from gradtx.optimizers.adabelief import adabelief, add_drift, belief, scale_by_belief
 from gradtx.optimizers.adadelta import adadelta, scale_by_adadelta, scale_by_past_rms
 from gradtx.optimizers.adagrad import adagrad, scale_by_rss
@@ -64,6 +66,7 @@ from gradtx.optimizers.adan import adan, difference_ratio, scale_by_adan
 from gradtx.optimizers.ademamix import ademamix, scale_by_ademamix
 from gradtx.optimizers.adopt import adopt, divide_by_past_root, scale_by_adopt
 from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
+from gradtx.optimizers.dpsgd import dpsgd
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.laprop import laprop, scale_by_laprop
 from gradtx.optimizers.lars import lars, scale_by_lars
@@ -79,6 +82,7 @@ from gradtx.optimizers.optimistic import (
 )
 from gradtx.optimizers.radam import radam, scale_by_radam
 from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
+from gradtx.optimizers.schedule_free import schedule_free_adamw, schedule_free_sgd
 from gradtx.optimizers.sgd import look_ahead, sgd
 from gradtx.optimizers.sign_sgd import scale_by_sign, sign_sgd, signum
 from gradtx.optimizers.simplified_ademamix import scale_by_simplified_ademamix, simplified_ademamix
@@ -98,6 +102,11 @@ from gradtx.pointwise import (
     sqrt,
     square,
     tanh,
+)
+from gradtx.privacy import (
+    differentially_private_aggregate,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
 )
 from gradtx.rate import reduce_on_plateau, scale_by_learning_rate, scale_by_schedule
 from gradtx.resume import resume
@@ -135,6 +144,8 @@ from gradtx.schedules import (
     with_warmup,
 )
 from gradtx.serial import from_json, to_json
+from gradtx.slow_copies import incremental_update, periodic_update
+from gradtx.states import tree_map_params
 from gradtx.step import make_step, make_train_step
 from gradtx.transformation import (
     Composite,
@@ -158,7 +169,9 @@ from gradtx.wrappers.conditional import (
     conditionally_transform,
     run_when,
 )
+from gradtx.wrappers.layouts import flatten, split_real_and_imaginary, with_extra_args_support
 from gradtx.wrappers.lookahead import lookahead
-from gradtx.wrappers.monitoring import snapshot
+from gradtx.wrappers.monitoring import measure_with_ema, monitor, snapshot
+from gradtx.wrappers.schedule_free import schedule_free, schedule_free_eval_params
 
 __version__ = "0.1.0"

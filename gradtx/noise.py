@@ -21,7 +21,7 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
-__all__ = ["add_noise"]
+__all__ = ["Key", "add_noise", "first_key", "noisy"]
 
 
 class _Key:
@@ -35,6 +35,27 @@ class _Key:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         raise TypeError(f"{owner}({name}={value!r}): {name} must be a whole number or a key of jax.random.")
+
+
+Key = Annotated[int | tuple[int, ...], _Key()]
+"""A whole number or a key of jax.random."""
+
+
+def first_key(key: Any) -> jax.Array:
+    """The data of a key, uint32, from what a field of that kind holds."""
+    return jax.random.PRNGKey(key) if isinstance(key, int) else jnp.asarray(key, jnp.uint32)
+
+
+def noisy(updates: PyTree, deviation: Any, key: jax.Array) -> tuple[PyTree, jax.Array]:
+    """The updates with Gaussian noise of that deviation in every entry, and the data of the next key."""
+    after, mine = jax.random.split(jax.random.wrap_key_data(key))
+    leaves, structure = jax.tree.flatten(updates)
+    keys = jax.random.split(mine, max(len(leaves), 1))
+    out = [
+        u + numerics.like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
+        for u, k in zip(leaves, keys, strict=False)
+    ]
+    return jax.tree.unflatten(structure, out), jax.random.key_data(after)
 
 
 class AddNoiseState(NamedTuple):
@@ -56,12 +77,10 @@ class add_noise(GradientTransformation):
     reach: ClassVar[Reach] = Reach.TREE
     eta: NonNegative
     gamma: NonNegative
-    key: Annotated[int | tuple[int, ...], _Key()] = static()
+    key: Key = static()
 
     def init(self, params: PyTree) -> AddNoiseState:
-        key: Any = self.key
-        data = jax.random.PRNGKey(key) if isinstance(key, int) else jnp.asarray(key, jnp.uint32)
-        return AddNoiseState(jnp.zeros((), jnp.int32), data)
+        return AddNoiseState(jnp.zeros((), jnp.int32), first_key(self.key))
 
     def update(
         self, updates: PyTree, state: AddNoiseState, params: PyTree | None = None
@@ -69,11 +88,5 @@ class add_noise(GradientTransformation):
         step = numerics.safe_increment(state.step)
         count = step.astype(float)
         deviation = jnp.sqrt(numerics.like(self.eta, count) / count ** numerics.like(self.gamma, count))
-        after, key = jax.random.split(jax.random.wrap_key_data(state.key))
-        leaves, structure = jax.tree.flatten(updates)
-        keys = jax.random.split(key, max(len(leaves), 1))
-        noisy = [
-            u + numerics.like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
-            for u, k in zip(leaves, keys, strict=False)
-        ]
-        return jax.tree.unflatten(structure, noisy), AddNoiseState(step, jax.random.key_data(after))
+        out, key = noisy(updates, deviation, state.key)
+        return out, AddNoiseState(step, key)

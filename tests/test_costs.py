@@ -55,6 +55,8 @@ OPTIMIZERS = {
     "simplified_ademamix": (lambda: gradtx.simplified_ademamix(R), fused.simplified_ademamix, 2),
     "yogi": (lambda: gradtx.yogi(R), fused.yogi, 2),
     "lion": (lambda: gradtx.lion(R), fused.lion, 1),
+    "schedule_free_adamw": (lambda: gradtx.schedule_free_adamw(R), fused.schedule_free_adamw, 2),
+    "schedule_free_sgd": (lambda: gradtx.schedule_free_sgd(R), fused.schedule_free_sgd, 1),
     "sign_sgd": (lambda: gradtx.sign_sgd(R), fused.sign_sgd, 0),
     "signum": (lambda: gradtx.signum(R), fused.signum, 1),
     "stable_adamw": (lambda: gradtx.stable_adamw(R), fused.stable_adamw, 2),
@@ -63,6 +65,8 @@ OPTIMIZERS = {
 }
 # How many numbers it keeps for each leaf besides, 0-d.
 PER_LEAF = {"novograd": 1}
+# How many numbers it keeps that are neither counters nor decays: the weight of an average, and its mix.
+OF_ITS_OWN = {"schedule_free_adamw": 3, "schedule_free_sgd": 3}
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
@@ -140,6 +144,9 @@ KEEPS_ITS_DIRECTION = {
     ("optimistic_adam", True),
     ("optimistic_adam_v2", False),
     ("optimistic_adam_v2", True),
+    # A step that both z and the parameters take is computed once.
+    ("schedule_free_adamw", False),
+    ("schedule_free_adamw", True),
 }
 
 
@@ -174,7 +181,7 @@ def test_state_bytes_are_as_on_paper(name: str) -> None:
     counters = [x for x in numbers if x.dtype == jnp.int32]
     assert sum(x.size * x.dtype.itemsize for x in arrays) == 4 * moments * SIZE
     assert len(counters) <= max(3, moments)  # at most one for each moment
-    shared = len(numbers) - PER_LEAF.get(name, 0) * len(SHAPES)
+    shared = len(numbers) - PER_LEAF.get(name, 0) * len(SHAPES) - OF_ITS_OWN.get(name, 0)
     assert shared <= 2 * len(counters)  # a counted average has a mean of its decays as well
     if name in ("sgd", "sign_sgd"):
         assert not numbers
