@@ -31,7 +31,8 @@ def tree_map_params(
     `is_leaf`, which Optax needs there, may be left out.
 
     Args:
-        initable: the transformation, ours or Optax's; or its `init`.
+        initable: the transformation, ours or Optax's; or its `init`. (Optax's `masked` knows only its
+            own placeholder, and works with its own function.)
         f: takes a leaf of the state, and the parameter's leaf of each tree in `rest`.
         state: its state.
         rest: trees of the parameters' structure.

@@ -96,20 +96,18 @@ def one_example(tree: PyTree) -> PyTree:
     Raises:
         MismatchError: a leaf has no such axis, or another number of examples; with its path.
     """
-    found: dict[int, str] = {}
+    others: list[tuple[str, int]] = []
 
     def first(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
         name, shape = jax.tree_util.keystr(path) or "the root", np.shape(leaf)
-        if shape:
-            found.setdefault(shape[0], name)
-        if not shape or len(found) > 1:
-            held, other = (
-                ("shape ()", "") if not shape else (f"{shape[0]} examples", f", not {next(iter(found))}")
-            )
+        other, examples = others[0] if others else (name, shape[0] if shape else None)
+        if not shape or shape[0] != examples:
+            seen = f"{shape[0]} examples, not {examples} as {other}" if shape else "no axis"
             raise MismatchError(
-                f"the leaf at {name} has {held}{other}: expected gradients of single examples, with a first "
-                "axis of examples in every leaf, as jax.vmap(jax.grad(loss), (None, 0)) gives them."
+                f"the leaf at {name} has {seen}: expected gradients of single examples, with a first axis "
+                "of examples in every leaf, as jax.vmap(jax.grad(loss), (None, 0)) gives them."
             )
+        others.append((name, shape[0]))
         return jax.ShapeDtypeStruct(shape[1:], jnp.result_type(leaf))
 
     return jax.tree_util.tree_map_with_path(first, tree)
