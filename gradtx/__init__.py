@@ -45,6 +45,7 @@ from gradtx.matrices import (
     scale_by_factored_rms,
     scale_by_shape,
 )
+from gradtx.microbatching import Accumulator, microbatch
 from gradtx.moments import (
     bias_correction,
     dampen,
@@ -73,7 +74,7 @@ from gradtx.norms import (
     scale_by_param_block_rms,
     scale_by_trust_ratio,
 )
-from gradtx.numerics import safe_norm, safe_root_mean_squares
+from gradtx.numerics import safe_increment, safe_norm, safe_root_mean_squares
 from gradtx.optimizers.acprop import acprop, scale_by_acprop
 from gradtx.optimizers.adabelief import adabelief, add_drift, belief, scale_by_belief
 from gradtx.optimizers.adadelta import adadelta, scale_by_adadelta, scale_by_past_rms
@@ -90,6 +91,7 @@ from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
 from gradtx.optimizers.cocob import cocob, scale_by_cocob
 from gradtx.optimizers.dadapt_adamw import dadapt_adamw, scale_by_dadapt
 from gradtx.optimizers.dog import dog, dowg, scale_by_distance_over_gradients, scale_by_dog, scale_by_dowg
+from gradtx.optimizers.dpsgd import dpsgd
 from gradtx.optimizers.fromage import fromage, turn_by_learning_rate
 from gradtx.optimizers.galore import galore, scale_by_galore
 from gradtx.optimizers.lamb import lamb
@@ -115,6 +117,7 @@ from gradtx.optimizers.prodigy import prodigy, scale_by_prodigy
 from gradtx.optimizers.radam import radam, scale_by_radam
 from gradtx.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradtx.optimizers.rprop import rprop, scale_by_rprop
+from gradtx.optimizers.schedule_free import schedule_free_adamw, schedule_free_sgd
 from gradtx.optimizers.sgd import look_ahead, sgd
 from gradtx.optimizers.sign_sgd import scale_by_sign, sign_sgd, signum
 from gradtx.optimizers.simplified_ademamix import scale_by_simplified_ademamix, simplified_ademamix
@@ -137,6 +140,11 @@ from gradtx.pointwise import (
     sqrt,
     square,
     tanh,
+)
+from gradtx.privacy import (
+    differentially_private_aggregate,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
 )
 from gradtx.rate import reduce_on_plateau, scale_by_learning_rate, scale_by_schedule
 from gradtx.resume import resume
@@ -179,6 +187,8 @@ from gradtx.searches import (
     value_and_grad_from_state,
 )
 from gradtx.serial import from_json, to_json
+from gradtx.slow_copies import incremental_update, periodic_update
+from gradtx.states import tree_map_params
 from gradtx.step import make_step, make_train_step
 from gradtx.transformation import (
     Composite,
@@ -202,9 +212,11 @@ from gradtx.wrappers.conditional import (
     conditionally_transform,
     run_when,
 )
+from gradtx.wrappers.layouts import flatten, split_real_and_imaginary, with_extra_args_support
 from gradtx.wrappers.lookahead import lookahead
 from gradtx.wrappers.mechanic import mechanize
-from gradtx.wrappers.monitoring import snapshot
+from gradtx.wrappers.monitoring import measure_with_ema, monitor, snapshot
 from gradtx.wrappers.sam import sam, sam_at_once, sam_in_turn
+from gradtx.wrappers.schedule_free import schedule_free, schedule_free_eval_params
 
 __version__ = "0.1.0"

@@ -39,6 +39,7 @@ __all__ = [
     "remembered",
     "remembered_by_value",
     "reports",
+    "takes_examples",
 ]
 
 
@@ -121,6 +122,15 @@ def follows(tx: Any) -> bool:
 def _follows(tx: Any) -> bool:
     nodes = jax.tree.leaves(tx, is_leaf=inside(tx, lambda x: isinstance(x, Schedule)))
     return any(isinstance(x, Schedule) for x in nodes)
+
+
+def takes_examples(tx: Any) -> bool:
+    """Whether `tx` is given gradients of single examples, with a leading axis that its updates lose."""
+    return remembered(_takes_examples, tx)
+
+
+def _takes_examples(tx: Any) -> bool:
+    return tx.per_example
 
 
 def reports(level: Adaptive) -> list[str]:

@@ -59,6 +59,11 @@ class chain(GradientTransformation):
     def _arguments(self) -> Any:
         return ((None, part) for part in self.parts)
 
+    @property
+    def per_example(self) -> bool:
+        """Whether the first part takes gradients of single examples."""
+        return bool(self.parts) and self.parts[0].per_example
+
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> chain:
         return cls(*fields["parts"])
@@ -112,6 +117,11 @@ class named_chain(GradientTransformation):
 
     def _arguments(self) -> Any:
         return ((None, pair) for pair in zip(self.names, self.parts, strict=True))
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the first part takes gradients of single examples."""
+        return bool(self.parts) and self.parts[0].per_example
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> named_chain:

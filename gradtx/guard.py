@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradtx import tree
-from gradtx.anatomy import check_extra, follows, is_leafwise, keywords
+from gradtx.anatomy import check_extra, follows, is_leafwise, keywords, takes_examples
 from gradtx.leafwise import update_each
 from gradtx.runtime import HyperparamsState, advance, begin
 from gradtx.tree import MismatchError, PyTree
@@ -52,7 +52,8 @@ def guard_update(update: Callable[..., Any]) -> Callable[..., Any]:
             check_extra(self, extra)
             wide = tree.widen(updates)
             if params is not None:
-                tree.check_like(updates, params, "parameters'")
+                one = tree.one_example(updates) if takes_examples(self) else updates
+                tree.check_like(one, params, "parameters'")
             if follows(self):
                 _check_state(self, state, HyperparamsState)
                 out, after = advance(self, wide, state, params, extra)

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1511.06807
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,19 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
-__all__ = ["add_noise"]
+__all__ = ["add_noise", "noisy"]
+
+
+def noisy(updates: PyTree, deviation: Any, key: jax.Array) -> tuple[PyTree, jax.Array]:
+    """The updates with Gaussian noise of that deviation in every entry, and the data of the next key."""
+    after, mine = next_key(key)
+    leaves, structure = jax.tree.flatten(updates)
+    keys = jax.random.split(mine, max(len(leaves), 1))
+    out = [
+        u + numerics.like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
+        for u, k in zip(leaves, keys, strict=False)
+    ]
+    return jax.tree.unflatten(structure, out), after
 
 
 class AddNoiseState(NamedTuple):
@@ -54,11 +66,5 @@ class add_noise(GradientTransformation):
         step = numerics.safe_increment(state.step)
         count = step.astype(float)
         deviation = jnp.sqrt(numerics.like(self.eta, count) / count ** numerics.like(self.gamma, count))
-        after, key = next_key(state.key)
-        leaves, structure = jax.tree.flatten(updates)
-        keys = jax.random.split(key, max(len(leaves), 1))
-        noisy = [
-            u + numerics.like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
-            for u, k in zip(leaves, keys, strict=False)
-        ]
-        return jax.tree.unflatten(structure, noisy), AddNoiseState(step, after)
+        out, key = noisy(updates, deviation, state.key)
+        return out, AddNoiseState(step, key)

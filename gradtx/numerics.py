@@ -170,9 +170,11 @@ def abs_sq(x: jax.Array) -> jax.Array:
     return lax.square(x)
 
 
-def safe_increment(step: jax.Array) -> jax.Array:
-    """step + 1, held at the largest int32 instead of wrapping to a negative step."""
-    return step + (step < jnp.iinfo(step.dtype).max).astype(step.dtype)
+def safe_increment(count: Any) -> jax.Array:
+    """count + 1, held at the largest number of its dtype instead of wrapping to a negative one."""
+    count = jnp.asarray(count)
+    limits = jnp.iinfo if jnp.issubdtype(count.dtype, jnp.integer) else jnp.finfo
+    return count + (count < limits(count.dtype).max).astype(count.dtype)
 
 
 def norm(x: jax.Array, axis: Any = None, keepdims: bool = False) -> jax.Array:

@@ -112,7 +112,8 @@ class packing(Value):
         structure: Any = jax.tree.structure(places.like)  # jax has no types for treedefs
         leaves = _fitting(tree, places.like, structure, "packed parameters'")
         names = paths(places.like)
-        return _nested([(path, _joined(leaves, own, names)) for path, own in places.buffers])
+        sizes = [x.size for x in jax.tree.leaves(places.like)]
+        return _nested([(path, _joined(leaves, own, names, sizes)) for path, own in places.buffers])
 
     def unpack(self, buffers: PyTree) -> PyTree:
         """The leaves that lie in `buffers`, in the structure of the parameters.
@@ -141,7 +142,8 @@ class packing(Value):
             # lax.split, because its transpose is one concatenation; slices would add up padded arrays.
             parts = [buffer] * len(own) if _is_hole(buffer) else jax.lax.split(buffer, each)
             for i, part in zip(own, parts, strict=True):
-                out[i] = part if _is_hole(part) else part.reshape(leaves[i].shape)
+                fits = hasattr(part, "size") and part.size == leaves[i].size
+                out[i] = part.reshape(leaves[i].shape) if fits else part
         return jax.tree.unflatten(structure, out)
 
 
@@ -171,7 +173,7 @@ def _nested(buffers: list[tuple[tuple[str, ...], Any]]) -> PyTree:
     return tree
 
 
-def _joined(leaves: list[Any], own: list[int], names: list[str]) -> Any:
+def _joined(leaves: list[Any], own: list[int], names: list[str], sizes: list[int]) -> Any:
     present = [i for i in own if not _is_hole(leaves[i])]
     if not present:
         return leaves[own[0]]
@@ -179,9 +181,9 @@ def _joined(leaves: list[Any], own: list[int], names: list[str]) -> Any:
     if len(dtypes) > 1:
         where = ", ".join(f"{names[i]!r} is {dtype}" for dtype, i in dtypes.items())
         raise MismatchError(f"leaves that share a buffer differ in dtype: {where}. Cast them before pack.")
-    if missing := [i for i in own if i not in present]:
+    if missing := [i for i in own if i not in present and sizes[i]]:
         raise MismatchError(
             f"there is nothing to pack at {names[missing[0]]!r}, but at {names[present[0]]!r}, which shares "
             "its buffer. Give them different labels."
         )
-    return jnp.concatenate([jnp.ravel(leaves[i]) for i in own])
+    return jnp.concatenate([jnp.ravel(leaves[i]) for i in present])

@@ -89,6 +89,9 @@ class GradientTransformation(Value, abstract=True):
     takes_any_extra: ClassVar[bool] = False
     passes_on: ClassVar[tuple[str, ...]] = ()
     """Extra arguments that are functions of the parameters, whose own arguments are extra arguments too."""
+    per_example: ClassVar[bool] = False
+    """Whether it is given gradients of single examples: every leaf then has a first axis of examples,
+    which the updates that it returns have lost."""
 
     def made_of(self) -> list[GradientTransformation]:
         """The transformations that this one holds, or for a composite, its expansion."""
@@ -147,6 +150,11 @@ class Composite(GradientTransformation, abstract=True):
 
     def made_of(self) -> list[GradientTransformation]:
         return [self._expansion()]
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the expansion takes gradients of single examples."""
+        return self._expansion().per_example
 
     def expand(self) -> GradientTransformation:
         """What this is made of, as a transformation."""

@@ -28,6 +28,7 @@ __all__ = [
     "is_finite",
     "leaf_paths",
     "map",
+    "one_example",
     "paths",
     "real_dtype",
     "total",
@@ -91,6 +92,29 @@ def check_like(tree: PyTree, other: PyTree, what: str) -> None:
         f"the updates' tree has other containers than the {what}: {structure} against "
         f"{other_structure}. Their leaves agree: a tuple may have become a list on the way."
     )
+
+
+def one_example(tree: PyTree) -> PyTree:
+    """The shapes and dtypes of one example's leaves, of a tree whose leaves have a first axis of examples.
+
+    Raises:
+        MismatchError: a leaf has no such axis, or another number of examples; with its path.
+    """
+    others: list[tuple[str, int]] = []
+
+    def first(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
+        name, shape = jax.tree_util.keystr(path) or "the root", np.shape(leaf)
+        other, examples = others[0] if others else (name, shape[0] if shape else None)
+        if not shape or shape[0] != examples:
+            seen = f"{shape[0]} examples, not {examples} as {other}" if shape else "no axis"
+            raise MismatchError(
+                f"the leaf at {name} has {seen}: expected gradients of single examples, with a first axis "
+                "of examples in every leaf, as jax.vmap(jax.grad(loss), (None, 0)) gives them."
+            )
+        others.append((name, shape[0]))
+        return jax.ShapeDtypeStruct(shape[1:], jnp.result_type(leaf))
+
+    return jax.tree_util.tree_map_with_path(first, tree)
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

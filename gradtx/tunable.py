@@ -76,6 +76,11 @@ class tunable(GradientTransformation):
     def _rebuild(cls, fields: dict[str, Any]) -> tunable:
         return cls(fields["inner"], *fields["names"])
 
+    @property
+    def per_example(self) -> bool:
+        """Whether `inner` takes gradients of single examples."""
+        return self.inner.per_example
+
     def init(self, params: PyTree) -> HyperparamsState:
         known = numbers_of(self.inner)
         every = hyperparameters_of(self.inner)

@@ -380,3 +380,19 @@ def stable_adamw(g, p, t, m, v):
     size = _norm(g / jnp.maximum(root, 1e-6)) / g.size**0.5
     u = _corrected(m, 0.9, t) / (root + 1e-6) + 0.01 * p
     return p - RATE / jnp.maximum(size, 1.0) * u, (m, v)
+
+
+def _schedule_free(u, p, t, z):
+    share, z = 1.0 / t, z + u
+    return p + share * (z - p) + 0.1 * (1 - share) * u, z
+
+
+def schedule_free_sgd(g, p, t, z):
+    p, z = _schedule_free(-RATE * g, p, t, z)
+    return p, (z,)
+
+
+def schedule_free_adamw(g, p, t, z, v):
+    v = _average(0.999, v, g * g)
+    p, z = _schedule_free(-RATE * g / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-8), p, t, z)
+    return p, (z, v)

@@ -56,6 +56,8 @@ OPTIMIZERS = {
     "simplified_ademamix": (lambda: gradtx.simplified_ademamix(R), fused.simplified_ademamix, 2),
     "yogi": (lambda: gradtx.yogi(R), fused.yogi, 2),
     "lion": (lambda: gradtx.lion(R), fused.lion, 1),
+    "schedule_free_adamw": (lambda: gradtx.schedule_free_adamw(R), fused.schedule_free_adamw, 2),
+    "schedule_free_sgd": (lambda: gradtx.schedule_free_sgd(R), fused.schedule_free_sgd, 1),
     "sign_sgd": (lambda: gradtx.sign_sgd(R), fused.sign_sgd, 0),
     "signum": (lambda: gradtx.signum(R), fused.signum, 1),
     "stable_adamw": (lambda: gradtx.stable_adamw(R), fused.stable_adamw, 2),
@@ -83,7 +85,16 @@ OPTIMIZERS = {
 # How many numbers it keeps for each leaf besides, 0-d.
 PER_LEAF = {"novograd": 1, "scale_by_distance_over_gradients": 2}
 # And how many for all of them, besides its counters and those of its averages.
-SHARED = {"dadapt_adamw": 2, "dog": 2, "dowg": 2, "momo": 3, "momo_adam": 3, "prodigy": 2}
+SHARED = {
+    "dadapt_adamw": 2,
+    "dog": 2,
+    "dowg": 2,
+    "momo": 3,
+    "momo_adam": 3,
+    "prodigy": 2,
+    "schedule_free_adamw": 3,
+    "schedule_free_sgd": 3,
+}
 NUMBERS = {"mechanize": [jax.ShapeDtypeStruct((6,), jnp.float32)]}  # where they are no 0-d arrays
 # What a loop by hand moves says nothing of these: products of matrices, decompositions, averages of rows
 # and columns. Their states' sizes are in test_matrices.py.
@@ -181,6 +192,9 @@ KEEPS_ITS_DIRECTION = {
     ("optimistic_adam", True),
     ("optimistic_adam_v2", False),
     ("optimistic_adam_v2", True),
+    # A step that both z and the parameters take is computed once.
+    ("schedule_free_adamw", False),
+    ("schedule_free_adamw", True),
 }
 
 

@@ -19,7 +19,12 @@ PARAMS = {"w": jnp.asarray([[1.0, -2.0], [0.5, 4.0]]), "b": jnp.asarray([0.3, -0
 
 
 # Where the paper has another default; the docstring says so.
-OTHER_DEFAULTS = {("adan", "eps_root"), ("optimistic_adam", "nesterov"), ("optimistic_adam_v2", "nesterov")}
+OTHER_DEFAULTS = {
+    ("adan", "eps_root"),
+    ("optimistic_adam", "nesterov"),
+    ("optimistic_adam_v2", "nesterov"),
+    ("microbatch", "accumulator"),  # "sum"; Optax's enumeration is taken as well
+}
 
 
 def test_every_public_name_of_optax_is_there() -> None:

@@ -166,7 +166,9 @@ def _compare_with_optax(case: Case, dtype) -> None:
     mine, theirs = case.ours.init(params), case.optax.init(peers)
     scales: dict[tuple, float] = {}
     for t in range(30):
-        grads = tree(g[t] + case.curvature * peers.get(n, 0.0) for g, n in zip(_gradients(), names, strict=True))
+        grads = tree(
+            g[t] + case.curvature * peers.get(n, 0.0) for g, n in zip(_gradients(), names, strict=True)
+        )
         given = {name: jnp.asarray(x[t], dtype) for name, x in extra(case.ours).items()}
         params, mine, peers, theirs, ours, optaxs = both(params, mine, peers, theirs, grads, given)
         for path, theirs_at in jax.tree_util.tree_leaves_with_path(optaxs):

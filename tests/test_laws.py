@@ -84,6 +84,11 @@ BUILT = {
     "join_schedules": gradtx.join_schedules((LINE, gradtx.constant_schedule(0.01)), (2,)),
     "multi_step_schedule": gradtx.multi_step_schedule(0.1, (1, 3)),
     "multiply_schedules": gradtx.multiply_schedules(LINE, gradtx.constant_schedule(0.5)),
+    "differentially_private_aggregate": gradtx.differentially_private_aggregate(1.0, 0.5, 1),
+    "dpsgd": gradtx.dpsgd(0.1, 1.0, 0.5, 1),
+    "monitor": gradtx.monitor(
+        {"norm": gradtx.tree.global_norm, "mean": gradtx.measure_with_ema(gradtx.tree.global_norm, 0.9)}
+    ),
     "named_chain": gradtx.named_chain(("moving", MOVING), ("scaling", SCALING)),
     "packed": gradtx.packed(gradtx.lamb(0.1, weight_decay=0.1, mask="kernel$"), LAYOUT),
     "partition": gradtx.partition(
@@ -199,6 +204,7 @@ HOLD_FUNCTIONS = (
     "conditionally_transform",
     "foreign",
     "from_function",
+    "monitor",
     "run_when",
     "snapshot",
     "stateless",
@@ -279,7 +285,10 @@ def test_no_optimizer_turns_finite_gradients_into_others(name: str) -> None:
     tx, params = build(TRANSFORMATIONS[name]), {"w": jnp.ones((2, 3)), "b": jnp.ones(3, jnp.bfloat16)}
     state, extra = tx.init(params), extra_of(tx, params)
     for size in (0.0, 1e-30, 0.0, 1e15, 0.0):
-        updates, state = tx.update(jax.tree.map(lambda p, s=size: p * s, params), state, params, **extra)
+        grads = jax.tree.map(lambda p, s=size: p * s, params)
+        if tx.per_example:
+            grads = jax.tree.map(lambda g: jnp.stack([g, g]), grads)
+        updates, state = tx.update(grads, state, params, **extra)
         for leaf in jax.tree.leaves(updates):
             assert np.all(np.isfinite(np.asarray(leaf, np.float32))), f"gradients of {size}"
 

@@ -13,11 +13,12 @@ import numpy as np
 from gradtx.laws.compare import differences, raised
 from gradtx.laws.report import Finding, Skip
 from gradtx.transformation import GradientTransformation
-from gradtx.tree import PyTree
+from gradtx.tree import PyTree, one_example
 from gradtx.value import Value
 
 __all__ = ["STEPS", "Trial", "default_parameters", "held_by", "in_dtype", "replacing", "stack", "unhashable"]
 
+EXAMPLES = 2
 STEPS = 3  # the first step hides mistakes: a debiased average of one gradient is that gradient
 
 
@@ -38,7 +39,7 @@ class Trial:
         self.public = public  # the names that a repr may use
         self.traces = 0  # how often `step` was run, which under jit is how often it was traced
         self._params = jax.tree.map(jnp.asarray, params)
-        self._gradients = [_noise(self._params, seed) for seed in range(1, STEPS + 1)]
+        self._gradients = [_noise(self._examples(self._params), seed) for seed in range(1, STEPS + 1)]
 
     @property
     def params(self) -> PyTree:
@@ -55,6 +56,15 @@ class Trial:
     @property
     def state(self) -> PyTree:
         return _fresh(self._state)
+
+    def _examples(self, tree: PyTree) -> PyTree:
+        """The shapes of the gradients for such parameters: with a first axis, if it takes single examples."""
+        first = (EXAMPLES,) if self.tx.per_example else ()
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((*first, *x.shape), x.dtype), tree)
+
+    def updates_for(self, grads: PyTree) -> PyTree:
+        """Shapes and dtypes of the updates that come out for such gradients."""
+        return one_example(grads) if self.tx.per_example else grads
 
     def step(self, tx: Any, params: PyTree, state: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
         """One update by `tx`, or by one with other numbers."""
@@ -95,7 +105,12 @@ class Trial:
         """Parameters, gradients, and those extra arguments that have their structure, all changed."""
         own = _structure(self._params)
         extra = {n: change(x) for n, x in self.extra.items() if _structure(x) == own}
-        return change(self.params), change(self.gradients[0]), extra
+        if not self.tx.per_example:
+            return change(self.params), change(self.gradients[0]), extra
+        alone = [change(jax.tree.map(lambda x, i=i: x[i], self._gradients[0])) for i in range(EXAMPLES)]
+        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(alone)):
+            return change(self.params), self._examples(alone[0]), extra
+        return change(self.params), stack(*alone), extra
 
     def dry_run(self, when: str, change: Callable[[PyTree], PyTree]) -> Iterator[Finding]:
         """What goes wrong where the trees are changed; shapes and dtypes alone are computed."""
@@ -110,7 +125,7 @@ class Trial:
         except Exception as error:
             yield raised(error, when)
             return
-        yield from differences(updates, grads, "updates", when)
+        yield from differences(updates, self.updates_for(grads), "updates", when)
         yield from differences(after, state, "state", when)
 
 

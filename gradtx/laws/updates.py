@@ -34,7 +34,7 @@ KEEPS = (*TRACES, "updates_keep_their_types", "state_keeps_its_types")
 @law("update", "Map over the updates with jax.tree.map, and cast scalars with numerics.like.", RUNS)
 def updates_keep_their_types(trial: Trial) -> Iterator[Finding]:
     """Updates keep their structure, shapes and dtypes."""
-    yield from differences(trial.eager[0][0], trial.gradients[0], "updates")
+    yield from differences(trial.eager[0][0], trial.updates_for(trial.gradients[0]), "updates")
 
 
 @law("update", "Build new containers; assign to none that was passed.", RUNS)
@@ -242,7 +242,7 @@ def empty_leaves_pass_through(trial: Trial) -> Iterator[Finding]:
     except Exception as error:
         yield raised(error, when)
         return
-    yield from differences(updates, grads, "updates", when)
+    yield from differences(updates, trial.updates_for(grads), "updates", when)
     usual = dict(jax.tree_util.tree_leaves_with_path(trial.eager[0][0]))
     for path, x in jax.tree_util.tree_leaves_with_path(updates):
         if np.all(np.isfinite(numbers(usual[path]))) and not np.all(np.isfinite(numbers(x))):
@@ -282,7 +282,7 @@ def wrong_shapes_are_refused(trial: Trial) -> Iterator[Finding]:
     """Updates that lack an axis are refused with the leaf's path, not broadcast."""
     at, change = replacing(trial.params, lambda x: x.ndim > 0 and x.size > 1, lambda x: x[0])
     step = functools.partial(trial.step, trial.tx)
-    wrong, expected = change(trial.gradients[0]), f"a ValueError that names {at}"
+    wrong, expected = trial.changed(change)[1], f"a ValueError that names {at}"
     for when, params in (("with the parameters", trial.params), ("without them", None)):
         try:
             updates, after = jax.eval_shape(step, params, trial.state, wrong)
@@ -291,7 +291,9 @@ def wrong_shapes_are_refused(trial: Trial) -> Iterator[Finding]:
                 yield raised(error, when, expected, f"updates{at}")
             continue
         # Where nothing is remembered of a parameter, there is nothing to compare with: they pass.
-        harmed = any((*differences(updates, wrong, ""), *differences(after, trial.state, "")))
+        harmed = any(
+            (*differences(updates, trial.updates_for(wrong), ""), *differences(after, trial.state, ""))
+        )
         if harmed or params is not None:
             yield Finding(f"no error {when}", expected, f"updates{at}")
 

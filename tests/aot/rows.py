@@ -72,6 +72,10 @@ def _bytes(tree: Any) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
+# They read a gradient for each example, of which there are as many as one likes.
+PER_EXAMPLE = {"dpsgd"}
+
+
 def exported() -> dict[str, type]:
     """The optimizers among the public names: those in `gradtx/optimizers` with a learning rate."""
     return {
@@ -80,6 +84,7 @@ def exported() -> dict[str, type]:
         if getattr(value, "__module__", "").startswith("gradtx.optimizers.")
         and "learning_rate" in getattr(value, "__dataclass_fields__", ())
         and value.is_composite  # a piece may have the rate in it
+        and name not in PER_EXAMPLE
     }
 
 

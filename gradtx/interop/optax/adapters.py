@@ -15,6 +15,7 @@ __all__ = [
     "MultiSteps",
     "add_decayed_weights",
     "add_noise",
+    "differentially_private_aggregate",
     "ema",
     "global_norm",
     "masked",
@@ -38,6 +39,18 @@ def add_noise(eta: Any, gamma: Any, key: Any = None, *, seed: int | None = None)
         raise ValueError("add_noise: give a key or a seed, not both.")
     given = seed if key is None else key
     return gradtx.add_noise(eta, gamma, 0 if given is None else given)
+
+
+def differentially_private_aggregate(
+    l2_norm_clip: Any, noise_multiplier: Any, key: Any = None, *, seed: int | None = None
+) -> GradientTransformation:
+    """`gradtx.differentially_private_aggregate`; without a key it is 0. `seed` is its former name."""
+    if key is not None and seed is not None:
+        raise ValueError("differentially_private_aggregate: give a key or a seed, not both.")
+    given = seed if key is None else key
+    return gradtx.differentially_private_aggregate(
+        l2_norm_clip, noise_multiplier, 0 if given is None else given
+    )
 
 
 def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> GradientTransformation:
