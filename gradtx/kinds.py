@@ -33,7 +33,8 @@ class Real:
     """A finite real number in a range: a Python number, a 0-d array, or an array of a sweep.
 
     A concrete 0-d array becomes a Python float (so that equal settings compare equal); tracers
-    and arrays with axes are left as they are.
+    and arrays with axes are left as they are. So is a zero in a jax array: a number that has been
+    looked up, or set at run time, switches no term off, also where nothing is traced.
     """
 
     def __init__(
@@ -56,6 +57,9 @@ class Real:
         if isinstance(value, jax.core.Tracer):
             return value
         if is_array(value) and np.issubdtype(np.asarray(value).dtype, np.number) and np.ndim(value) == 0:
+            if isinstance(value, jax.Array) and value == 0:
+                self._check(owner, name, np.asarray(value), value)
+                return value.astype(float)
             value = value.item()
         elif isinstance(value, (jax.Array, np.ndarray)) and np.ndim(value) > 0:
             self._check(owner, name, np.asarray(value), value)

@@ -6,27 +6,29 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 import gradtx
+from gradtx import numerics
+from gradtx.hyperparameters import Number
+from gradtx.interop.optax import lookup
+from gradtx.interop.optax.fast_and_slow import LookaheadParams, lookahead
+from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
+from gradtx.interop.optax.pairs import (
+    GradientTransformation as Pair,
+)
+from gradtx.interop.optax.pairs import (
+    GradientTransformationExtraArgs,
+    with_extra_args_support,
+)
+from gradtx.masks import Mask
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
-__all__ = [
-    "MultiSteps",
-    "add_decayed_weights",
-    "add_noise",
-    "ema",
-    "global_norm",
-    "masked",
-    "multi_transform",
-    "partition",
-    "reduce_on_plateau",
-    "scale_by_learning_rate",
-    "selective_transform",
-]
+__all__ = ["ADAPTERS"]
 
 
-def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> GradientTransformation:
+def add_decayed_weights(weight_decay: Number = 0.0, mask: Mask | None = None) -> GradientTransformation:
     """`gradtx.add_decoupled_weight_decay`."""
     return gradtx.add_decoupled_weight_decay(weight_decay, mask)
 
@@ -43,6 +45,65 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Gradi
     """`gradtx.momentum`, or without the bias correction `gradtx.ema`."""
     make: Any = gradtx.momentum if debias else gradtx.ema
     return make(decay, accumulator_dtype=accumulator_dtype)
+
+
+def bias_correction(moment: PyTree, decay: Any, count: jax.typing.ArrayLike) -> PyTree:
+    """moment / (1 - decayᵗ), which float32 keeps at any decay; `gradtx.bias_correction` is a transformation.
+
+    Args:
+        moment: averages that started at zero.
+        decay: of the averages.
+        count: t, how many updates have been averaged.
+    """
+    count = jnp.asarray(count, float)
+    weight = -jnp.expm1(count * numerics.log_decay(decay, count.dtype))
+    return jax.tree.map(lambda m: m / numerics.like(weight, m), moment)
+
+
+def update_moment(updates: PyTree, moments: PyTree, decay: Any, order: int) -> PyTree:
+    """One step of an exponential average of the updates' power: m + (1 - decay)(gᵏ - m).
+
+    Args:
+        updates: g; a leaf that is None stays None.
+        moments: m.
+        decay: of the average.
+        order: k.
+    """
+    return _averaged(lambda g: g if order == 1 else g**order, updates, moments, decay)
+
+
+def update_moment_per_elem_norm(updates: PyTree, moments: PyTree, decay: Any, order: int) -> PyTree:
+    """`update_moment` of |g|, for complex updates: with order 2 the average of |g|².
+
+    Args:
+        updates: g; a leaf that is None stays None.
+        moments: m.
+        decay: of the average.
+        order: k.
+    """
+
+    def power(g: jax.Array) -> jax.Array:
+        if not jnp.iscomplexobj(g):
+            return g if order == 1 else g**order
+        return numerics.abs_sq(g) if order == 2 else jnp.abs(g) ** order
+
+    return _averaged(power, updates, moments, decay)
+
+
+def _averaged(power: Callable[[Any], Any], updates: PyTree, moments: PyTree, decay: Any) -> PyTree:
+    weight = numerics.complement(decay)
+
+    def step(g: Any, m: Any) -> Any:
+        if g is None:
+            return None
+        return numerics.cast(numerics.lerp(jnp.asarray(m), power(jnp.asarray(g)), weight), jnp.result_type(m))
+
+    return jax.tree.map(step, updates, moments, is_leaf=lambda x: x is None)
+
+
+def init_empty_state(params: PyTree) -> gradtx.EmptyState:
+    """The `init` of a transformation that remembers nothing."""
+    return gradtx.EmptyState()
 
 
 def global_norm(updates: PyTree) -> jax.Array:
@@ -137,3 +198,39 @@ class MultiSteps:
     def gradient_transformation(self) -> GradientTransformation:
         """The transformation itself, which this only holds."""
         return self._tx
+
+
+_SHARED = {
+    "GradientTransformation": Pair,
+    "GradientTransformationExtraArgs": GradientTransformationExtraArgs,
+    "LookaheadParams": LookaheadParams,
+    "MultiSteps": MultiSteps,
+    "add_decayed_weights": add_decayed_weights,
+    "add_noise": add_noise,
+    "bias_correction": bias_correction,
+    "ema": ema,
+    "global_norm": global_norm,
+    "init_empty_state": init_empty_state,
+    "inject_hyperparams": inject_hyperparams,
+    "inject_stateful_hyperparams": inject_stateful_hyperparams,
+    "lookahead": lookahead,
+    "masked": masked,
+    "multi_transform": multi_transform,
+    "partition": partition,
+    "scale_by_learning_rate": scale_by_learning_rate,
+    "selective_transform": selective_transform,
+    "update_moment": update_moment,
+    "update_moment_per_elem_norm": update_moment_per_elem_norm,
+    "with_extra_args_support": with_extra_args_support,
+}
+
+ADAPTERS: dict[str, dict[str, Any]] = {
+    "": _SHARED,
+    "contrib": {"reduce_on_plateau": reduce_on_plateau},
+    "tree_utils": {
+        "tree_get": lookup.tree_get,
+        "tree_get_all_with_path": lookup.tree_get_all_with_path,
+        "tree_set": lookup.tree_set,
+    },
+}
+"""The module in Optax -> the name there -> ours; other ways to the same object follow by themselves."""
