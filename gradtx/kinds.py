@@ -13,6 +13,7 @@ import typing
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["Flag", "Integer", "Kind", "Maybe", "Real", "is_array", "kind_of"]
@@ -56,8 +57,8 @@ class Real:
     def accept(self, owner: str, name: str, value: Any) -> Any:
         if isinstance(value, jax.core.Tracer):
             return value
-        if is_array(value) and np.issubdtype(np.asarray(value).dtype, np.number) and np.ndim(value) == 0:
-            if isinstance(value, jax.Array) and value == 0:
+        if is_array(value) and jnp.issubdtype(value.dtype, jnp.number) and np.ndim(value) == 0:
+            if isinstance(value, jax.Array) and not np.asarray(value).any():
                 self._check(owner, name, np.asarray(value), value)
                 return value.astype(float)
             value = value.item()

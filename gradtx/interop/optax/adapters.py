@@ -21,7 +21,7 @@ from gradtx.interop.optax.pairs import (
     GradientTransformationExtraArgs,
     with_extra_args_support,
 )
-from gradtx.masks import Mask
+from gradtx.masks import Mask, select
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
@@ -147,8 +147,7 @@ def selective_transform(optimizer: Any, *, freeze_mask: Any) -> GradientTransfor
     labels = ["train", "freeze"]
 
     def label(params: PyTree) -> PyTree:
-        mask = freeze_mask(params) if callable(freeze_mask) else freeze_mask
-        return jax.tree.map(lambda frozen: labels[bool(frozen)], mask)
+        return jax.tree.map(lambda frozen: labels[bool(frozen)], select(freeze_mask, params))
 
     return gradtx.partition({"train": optimizer, "freeze": gradtx.freeze()}, label)
 

@@ -45,9 +45,10 @@ def lookahead(
     tx = gradtx.lookahead(fast_optimizer, sync_period, slow_step_size, reset_state)
 
     def init(params: PyTree) -> Any:
-        if not isinstance(params, LookaheadParams):
+        both = isinstance(params, LookaheadParams)
+        if not both and jax.tree.leaves(params):  # nothing but placeholders stands for both
             return tx.init(params)
-        state = tx.init(params.fast)
+        state = tx.init(params.fast if both else params)
         return LookaheadState(state.inner, state.step)
 
     def update(updates: PyTree, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:

@@ -142,8 +142,7 @@ def inject_hyperparams(
 
     They are in `state.hyperparams`, a dictionary by the names of the factory's arguments: read them
     there, and set them there. One that is a schedule follows it, whatever is set. What gradtx's own
-    factories declare is not guessed: a flag, a count, a dtype or a mask is none of these numbers, and
-    neither is a 0 that switches its term off, as `eps_root=0.0`.
+    factories declare is not guessed: a flag, a count, a dtype or a mask is none of these numbers.
 
     Unlike Optax's, which takes the parameters' dtype for them, and for bfloat16 makes 0.999 a 1, they
     are float32.
@@ -209,6 +208,7 @@ def _guess(value: Any) -> str:
 
 
 def _number_or_off(value: Any) -> str:
+    """Of gradtx's own options, which are named: one that is off, and may exclude others, stays off."""
     off = is_off(value) or (isinstance(value, int) and value == 0)
     return "other" if off else _guess(value)
 
@@ -220,7 +220,7 @@ def _declared(factory: Any) -> dict[str, Callable[[Any], str]]:
         for field in dataclasses.fields(factory):
             if field.metadata.get("static"):
                 found[field.name] = _stays
-            elif field.metadata.get("optional"):
+            elif field.metadata.get("optional") and field.kw_only:
                 found[field.name] = _number_or_off
     for name, kind in _kinds(factory).items():
         if isinstance(kind, (Flag, Integer)):

@@ -12,6 +12,7 @@ behind a wrapper that may skip updates count others.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ import gradtx
 from gradtx.guard import state_class
 from gradtx.tree import PyTree
 
-__all__ = ["PLACES", "tree_get", "tree_get_all_with_path", "tree_set"]
+__all__ = ["PLACES", "answer_to_optax_names", "tree_get", "tree_get_all_with_path", "tree_set"]
 
 Path = tuple[Any, ...]
 Filter = Callable[[Path, Any], bool]
@@ -67,6 +68,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "step": (r"RunWhenState\.step$",),
     "steps_since_sync": (r"LookaheadState\.step$",),
     "rng_key": (r"AddNoiseState\.key$",),
+    "measurements": (r"SnapshotState\.measurement$",),
     # a plateau's
     "best_value": (r"PlateauState\.best$",),
     "plateau_count": (r"PlateauState\.bad$",),
@@ -203,18 +205,45 @@ def _clock(path: Path) -> Path:
     return path[: clocks[-1] + 1] if clocks else ()
 
 
-def _clock_states() -> set[str]:
-    """States of transformations that may skip updates of what they hold; `tunable` skips none."""
-    found = set()
-    for name in gradtx.__dict__:
-        cls = getattr(gradtx, name)
-        if inspect.isclass(cls) and issubclass(cls, gradtx.GradientTransformation) and cls.own_clock is True:
-            state = state_class(cls)
-            found |= {state.__name__} if state is not None else set()
-    return found - {"HyperparamsState"}
+def _states() -> dict[type, type]:
+    """The class of a state -> that of the transformation, for all that gradtx exports."""
+    exported = [x for x in vars(gradtx).values() if inspect.isclass(x)]
+    txs = [x for x in exported if issubclass(x, gradtx.GradientTransformation)]
+    return {state: tx for tx in txs if (state := state_class(tx)) is not None and hasattr(state, "_fields")}
 
 
-_CLOCKS = _clock_states()
+_STATES = _states()
+_CLOCKS = {s.__name__ for s, tx in _STATES.items() if vars(tx).get("own_clock") and tx is not gradtx.tunable}
+"""States of what may skip updates of what it holds; `tunable` skips none."""
+
+
+# ---------------------------------------------------------------- state.mu
+
+
+def _attribute(state: Any, name: str) -> Any:
+    """What `state.mu` is, of a state that has no such field."""
+    known = name in PLACES or name in _COUNTERS
+    found = _search(state, name, None) if known and _is_state(state) else []
+    if len(found) != 1:
+        raise AttributeError(f"{type(state).__name__!r} object has no attribute {name!r}", name=name, obj=state)
+    return found[0][0].value
+
+
+def answer_to_optax_names() -> None:
+    """Let gradtx's states answer to Optax's names of their fields as attributes, to be read.
+
+    `state[0].mu`, `state.inner_state` and `state.mini_step` then are what they are in a program that was
+    written for Optax. Fields, and so pytrees, equality and printing, stay as they are.
+    """
+    for state in _STATES:
+        state.__getattr__ = _attribute  # type: ignore[attr-defined]
+        if not hasattr(state, "__annotations__") or "count" not in state.__annotations__:
+            state.count = property(_count)  # type: ignore[attr-defined]
+
+
+def _count(state: Any) -> Any:
+    found = _counters(state, "count")
+    return found[0][0].value if found else functools.partial(tuple.count, state)  # else as of any tuple
 
 
 # ---------------------------------------------------------------- a tree, node by node
