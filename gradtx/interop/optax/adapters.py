@@ -101,6 +101,49 @@ def _averaged(power: Callable[[Any], Any], updates: PyTree, moments: PyTree, dec
     return jax.tree.map(step, updates, moments, is_leaf=lambda x: x is None)
 
 
+def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Any, eps: Any) -> PyTree:
+    """One step of a decayed maximum: max(|g| + eps, decay · m); `gradtx.decayed_max` is a transformation.
+
+    Args:
+        updates: g; a leaf that is None stays None.
+        moments: m.
+        decay: in [0, 1).
+        eps: added to |g|.
+    """
+    weight = numerics.complement(decay)
+
+    def step(g: Any, m: Any) -> Any:
+        if g is None:
+            return None
+        size = jnp.abs(jnp.asarray(g))
+        m = numerics.cast(jnp.asarray(m), size.dtype)
+        return jnp.maximum(size + numerics.like(eps, size), m - numerics.like(weight, m) * m)
+
+    return jax.tree.map(step, updates, moments, is_leaf=lambda x: x is None)
+
+
+def safe_increment(count: jax.typing.ArrayLike) -> jax.Array:
+    """count + 1, held at the largest number of its dtype.
+
+    Args:
+        count: a whole or a real number.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    count = jnp.asarray(count)
+    if jnp.issubdtype(count.dtype, jnp.integer):
+        return numerics.safe_increment(count)
+    if not jnp.issubdtype(count.dtype, jnp.floating):
+        raise ValueError(f"safe_increment: expected a whole or a real number, not {count.dtype}.")
+    return jnp.minimum(count, jnp.finfo(count.dtype).max - 1) + 1
+
+
+def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) -> jax.Array:
+    """`gradtx.unitwise_clip`, which divides by no zero and so reads no `div_eps`."""
+    return gradtx.unitwise_clip(g_norm, max_norm, grad)
+
+
 def init_empty_state(params: PyTree) -> gradtx.EmptyState:
     """The `init` of a transformation that remembers nothing."""
     return gradtx.EmptyState()
@@ -216,8 +259,10 @@ _SHARED = {
     "masked": masked,
     "multi_transform": multi_transform,
     "partition": partition,
+    "safe_increment": safe_increment,
     "scale_by_learning_rate": scale_by_learning_rate,
     "selective_transform": selective_transform,
+    "update_infinity_moment": update_infinity_moment,
     "update_moment": update_moment,
     "update_moment_per_elem_norm": update_moment_per_elem_norm,
     "with_extra_args_support": with_extra_args_support,
@@ -226,6 +271,7 @@ _SHARED = {
 ADAPTERS: dict[str, dict[str, Any]] = {
     "": _SHARED,
     "contrib": {"reduce_on_plateau": reduce_on_plateau},
+    "transforms": {"unitwise_clip": unitwise_clip},
     "tree_utils": {
         "tree_get": lookup.tree_get,
         "tree_get_all_with_path": lookup.tree_get_all_with_path,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import types
+import typing
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ import optax
 import gradtx
 from gradtx.interop.optax import adapters
 
-__all__ = ["MODULES", "Names", "find", "public", "resolve"]
+__all__ = ["MODULES", "Names", "every", "find", "public", "resolve"]
 
 _SAME_WORDS = ("", "contrib", "microbatching", "schedules", "transforms")
 """The modules in which a name that gradtx has too means the same; in `optax.tree`, `scale` does not."""
@@ -34,7 +35,7 @@ _OTHER_CONCEPT = {
 def public(library: Any) -> list[str]:
     """The public names of a module that are no modules: those it lists, and those it has."""
     names = {n for n in dir(library) if not n.startswith("_")} | set(getattr(library, "__all__", ()))
-    return sorted(n for n in names if not inspect.ismodule(_quietly(library, n)))
+    return sorted(n for n in names if not inspect.ismodule(_quietly(library, n)) and not hasattr(typing, n))
 
 
 def _quietly(library: Any, name: str) -> Any:
