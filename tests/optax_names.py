@@ -18,9 +18,9 @@ FILE = pathlib.Path(__file__).parent.parent / "docs" / "optax-names.md"
 
 HEAD = """# Optax's names in gradtx
 
-`from gradtx.interop import optax` has every public name of Optax {version}, in all of its modules, as they are there:
-`optax.contrib.ademamix`, `optax.transforms.ema`, `optax.tree.get`. Names that are one object are one line. This page is
-written by `python -m tests.optax_names`; [migrating.md](migrating.md) says what differs.
+`from gradtx.interop import optax` has every public name of Optax {version}, in all of its modules:
+`optax.contrib.ademamix`, `optax.transforms.ema`, `optax.tree.get`. Names that are one object are one line.
+This page is written by `python -m tests.optax_names`; [migrating.md](migrating.md) says what differs.
 
 """
 
@@ -43,15 +43,16 @@ They work with gradtx's.
 TYPES = """
 ## Optax's own: types ({count})
 
-Classes of Optax's states, and type aliases. gradtx's states have classes of their own, which answer to the names of
-Optax's fields, as `state[0].mu`, and to `optax.tree.get(state, "mu")`.
+Classes of Optax's states, and type aliases. gradtx's states have classes of their own, which answer to the
+names of Optax's fields, as `state[0].mu`, and to `optax.tree.get(state, "mu")`.
 
 """
 
 OUTSIDE = """
 ## Optax's own: not gradtx's subject ({count})
 
-Losses, projections, perturbations, assignments, second-order measures, arithmetic on trees, and what is experimental.
+Losses, projections, perturbations, assignments, second-order measures, arithmetic on trees, and what is
+experimental.
 
 """
 

@@ -165,5 +165,7 @@ def run(test: unittest.TestCase) -> Outcome:
 
 
 def _last(trace: str) -> str:
-    lines = [line for line in trace.strip().splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+    lines = [
+        line for line in trace.strip().splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)
+    ]
     return (lines or trace.strip().splitlines())[-1][:300]

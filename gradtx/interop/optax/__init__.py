@@ -20,7 +20,7 @@ from gradtx.interop.optax import names as _names
 
 __all__ = ["as_optax", "from_optax", "whose"]
 
-# Registered, so that `from gradtx.interop.optax.contrib import muon` finds them as `import optax.contrib` does.
+# Registered, so that `from gradtx.interop.optax.contrib import adopt` finds them.
 for _at, _module in _names.MODULES.items():
     sys.modules[_module.__name__] = _module
     if "." not in _at:

@@ -29,7 +29,7 @@ from gradtx import numerics
 from gradtx.anatomy import read_by, reports
 from gradtx.hyperparameters import Adaptive, as_schedule, read
 from gradtx.interop.bridge import from_optax
-from gradtx.kinds import Flag, Integer, Kind, kind_of
+from gradtx.kinds import Kind, Maybe, Real, kind_of
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import Value, is_off, nearest, static
@@ -82,7 +82,9 @@ class injected(GradientTransformation):
     def _number(self, name: str, value: Any) -> jax.Array:
         """`value` as an array: a number that is set in place, perhaps of Python, keeps the state's dtype."""
         given = self.numbers[name]
-        fixed = isinstance(given, (jax.Array, np.ndarray, np.generic)) and not getattr(given, "weak_type", False)
+        fixed = isinstance(given, (jax.Array, np.ndarray, np.generic)) and not getattr(
+            given, "weak_type", False
+        )
         if fixed:
             return jnp.asarray(value, given.dtype)
         wanted = jnp.result_type(float) if self.dtype is None else self.dtype
@@ -115,7 +117,9 @@ WrappedState = type(optax.schedules.WrappedSchedule(lambda step: step).init())
 def _begin(schedule: Any) -> Any:
     if isinstance(schedule, Adaptive):
         return schedule.start()
-    return WrappedState(jnp.zeros((), jnp.int32)) if isinstance(schedule, gradtx.Schedule) else schedule.init()
+    return (
+        WrappedState(jnp.zeros((), jnp.int32)) if isinstance(schedule, gradtx.Schedule) else schedule.init()
+    )
 
 
 def _follow(schedule: Any, memory: Any, extra: dict[str, Any]) -> Any:
@@ -171,10 +175,10 @@ def inject_hyperparams(
         roles: dict[str, dict[str, Any]] = {"number": {}, "schedule": {}, "other": {}}
         for name, value in bound.arguments.items():
             role = "other" if name in fixed else declared.get(name, _guess)(value)
-            roles[role][name] = as_schedule("inject_hyperparams", name, value) if _is_bare(role, value) else value
-        return injected(
-            inner_factory, roles["number"], roles["schedule"], roles["other"], hyperparam_dtype
-        )
+            roles[role][name] = (
+                as_schedule("inject_hyperparams", name, value) if _is_bare(role, value) else value
+            )
+        return injected(inner_factory, roles["number"], roles["schedule"], roles["other"], hyperparam_dtype)
 
     return factory
 
@@ -198,7 +202,7 @@ def _guess(value: Any) -> str:
     """The role of an argument that nothing is known of, by what was given for it."""
     if isinstance(value, (gradtx.Schedule, optax.schedules.StatefulSchedule)):
         return "schedule"
-    if isinstance(value, (bool, np.bool_, type)) or isinstance(value, GradientTransformation):
+    if isinstance(value, (bool, np.bool_, type, GradientTransformation)):
         return "other"
     if isinstance(value, (int, float, jax.Array, np.ndarray, np.generic)):
         dtype = jnp.result_type(value)
@@ -223,7 +227,8 @@ def _declared(factory: Any) -> dict[str, Callable[[Any], str]]:
             elif field.metadata.get("optional") and field.kw_only:
                 found[field.name] = _number_or_off
     for name, kind in _kinds(factory).items():
-        if isinstance(kind, (Flag, Integer)):
+        of = kind.inner if isinstance(kind, Maybe) else kind
+        if not isinstance(of, Real):  # a flag, a count, a dtype, a mask
             found[name] = _stays
     return found
 

@@ -113,7 +113,9 @@ def tree_get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | No
     found = _search(tree, key, filtering)
     if len(found) > 1:
         ways = ", ".join(repr(_words(x.path)) for x, *_ in found)
-        raise KeyError(f"tree.get: {key!r} is the name of several values: choose by filtering. They are {ways}.")
+        raise KeyError(
+            f"tree.get: {key!r} is the name of several values: choose by filtering. They are {ways}."
+        )
     return found[0][0].value if found else default
 
 
@@ -225,7 +227,9 @@ def _attribute(state: Any, name: str) -> Any:
     known = name in PLACES or name in _COUNTERS
     found = _search(state, name, None) if known and _is_state(state) else []
     if len(found) != 1:
-        raise AttributeError(f"{type(state).__name__!r} object has no attribute {name!r}", name=name, obj=state)
+        raise AttributeError(
+            f"{type(state).__name__!r} object has no attribute {name!r}", name=name, obj=state
+        )
     return found[0][0].value
 
 
