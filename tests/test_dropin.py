@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 
 import chex
@@ -245,3 +246,49 @@ def test_extra_arguments_are_let_through_where_a_program_asks_for_it() -> None:
     assert optax.with_extra_args_support(open_ended) is open_ended
     theirs = optax.with_extra_args_support(peer.identity())
     assert theirs.update(PARAMS, theirs.init(PARAMS), PARAMS, tag=1)[0] is PARAMS
+
+
+def blocks_of_the_guide() -> list[str]:
+    """The Python in docs/migrating.md."""
+    return [b.split("```")[0] for b in (FILE.parent / "migrating.md").read_text().split("```python\n")[1:]]
+
+
+def run_guide(block: str, scope: dict) -> dict:
+    """Run one block of the guide, as a program with jax's ordinary settings."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        exec(block, scope)
+    return scope
+
+
+def test_the_guides_first_lines_run(capsys: pytest.CaptureFixture) -> None:
+    imports, modules, *_ = blocks_of_the_guide()
+    assert run_guide(imports, {})["optax"] is optax
+    run_guide(modules, {})
+    lines = capsys.readouterr().out.splitlines()
+    for line, said in zip(lines, re.findall(r"print\(.*  # (.*)", modules), strict=True):
+        assert line == said or said == "the step, and the current rate"
+    assert lines[-1] == "0 0.001"
+
+
+def test_a_flax_script_ends_at_the_same_loss_with_each_of_the_guides_forms() -> None:
+    before = next(b for b in blocks_of_the_guide() if "class Model" in b)
+    after = next(b for b in blocks_of_the_guide() if "kernel$" in b)
+    script = run_guide(before, {})
+    dropin = run_guide(before.replace("import optax\n", "from gradtx.interop import optax\n"), {})
+    assert isinstance(dropin["tx"], gradtx.apply_if_finite)
+    own = run_guide(after, dict(dropin))
+    assert script["loss"] < 0.4, "it trains: a constant would have 0.5"
+    assert dropin["loss"] == pytest.approx(float(script["loss"]), rel=1e-3)  # 40 steps of float32
+    assert own["loss"] == pytest.approx(float(dropin["loss"]), rel=1e-5)
+
+
+def test_a_rate_set_in_a_running_script_has_the_same_effect_in_each_of_the_guides_forms() -> None:
+    scripts = [b for b in blocks_of_the_guide() if "params, state" in b]
+    scripts.insert(1, scripts[0].replace("import jax, optax", "import jax\nfrom gradtx.interop import optax"))
+    ends = []
+    for script in scripts:
+        grads = jax.tree.map(lambda p: p * 0.1, PARAMS)
+        scope = {"params": jax.tree.map(jnp.copy, PARAMS), "grads": grads}
+        ends.append(run_guide(script, scope)["params"])
+    chex.assert_trees_all_close(*ends, rtol=1e-5)
+    assert not jnp.allclose(ends[0]["w"], PARAMS["w"], rtol=1e-5)
