@@ -23,7 +23,7 @@ from gradtx.runtime import HyperparamsState, advance, begin
 from gradtx.tree import MismatchError, PyTree
 from gradtx.value import per_class
 
-__all__ = ["guard_init", "guard_update"]
+__all__ = ["guard_init", "guard_update", "state_class"]
 
 
 def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +61,7 @@ def guard_update(update: Callable[..., Any]) -> Callable[..., Any]:
             if is_leafwise(self) and (fast := update_each(self, wide, state, params)) is not None:
                 return tree.cast_like(fast[0], updates), fast[1]
             mine = extra if takes_all else {n: v for n, v in extra.items() if n in reads}
-            _check_state(self, state, _state_class(type(self)))
+            _check_state(self, state, state_class(type(self)))
             out, after = update(self, wide, state, params, **mine)
             return tree.cast_like(out, updates), after
         except MismatchError as error:
@@ -72,7 +72,7 @@ def guard_update(update: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @per_class
-def _state_class(cls: type[Any]) -> type | None:
+def state_class(cls: type[Any]) -> type | None:
     """The class that `init` is annotated to return, where it is one that can be checked."""
     annotation = inspect.signature(inspect.unwrap(cls.init)).return_annotation
     if isinstance(annotation, str):

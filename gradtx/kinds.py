@@ -13,6 +13,7 @@ import typing
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["Flag", "Integer", "Kind", "Maybe", "Real", "is_array", "kind_of"]
@@ -33,7 +34,8 @@ class Real:
     """A finite real number in a range: a Python number, a 0-d array, or an array of a sweep.
 
     A concrete 0-d array becomes a Python float (so that equal settings compare equal); tracers
-    and arrays with axes are left as they are.
+    and arrays with axes are left as they are. So is a zero in a jax array: a number that has been
+    looked up, or set at run time, switches no term off, also where nothing is traced.
     """
 
     def __init__(
@@ -55,7 +57,10 @@ class Real:
     def accept(self, owner: str, name: str, value: Any) -> Any:
         if isinstance(value, jax.core.Tracer):
             return value
-        if is_array(value) and np.issubdtype(np.asarray(value).dtype, np.number) and np.ndim(value) == 0:
+        if is_array(value) and jnp.issubdtype(value.dtype, jnp.number) and np.ndim(value) == 0:
+            if isinstance(value, jax.Array) and not np.asarray(value).any():
+                self._check(owner, name, np.asarray(value), value)
+                return value.astype(float)
             value = value.item()
         elif isinstance(value, (jax.Array, np.ndarray)) and np.ndim(value) > 0:
             self._check(owner, name, np.asarray(value), value)

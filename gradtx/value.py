@@ -250,6 +250,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
         return False  # two unknown numbers are equal only if they are the same one
     if is_array(a) or is_array(b):
+        a, b = _entries(a), _entries(b)
         return np.shape(a) == np.shape(b) and bool(np.all(np.asarray(a) == np.asarray(b)))
     if type(a) is not type(b):
         return not isinstance(a, bool) and not isinstance(b, bool) and bool(a == b)
@@ -260,11 +261,18 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+def _entries(x: Any) -> Any:
+    """An array as it is; of a key of jax.random its numbers, which can be compared."""
+    is_key = isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x)) if is_key else x
+
+
 def _key(x: Any) -> Any:
     """Something hashable that is equal where the values are equal."""
     if isinstance(x, jax.core.Tracer):
         raise _UnhashableError("a number that is being traced")
     if is_array(x):
+        x = _entries(x)
         if np.ndim(x) == 0:
             return x.item()
         raise _UnhashableError(f"an array of shape {np.shape(x)}")

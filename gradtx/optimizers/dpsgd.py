@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gradtx.combine import chain
 from gradtx.hyperparameters import Decay, NonNegative, Rate
-from gradtx.noise import Key
+from gradtx.keys import Key
 from gradtx.optimizers.sgd import need_momentum, sgd
 from gradtx.privacy import differentially_private_aggregate
 from gradtx.transformation import Composite, GradientTransformation

@@ -2,23 +2,31 @@
 
 A name whose concept gradtx has is gradtx's, with Optax's arguments: a value that prints, compares and
 serialises. Every other name, such as a loss, is Optax's own; `whose` says which is which. Both kinds can
-be chained with each other.
+be chained with each other. Optax's modules are here too: `optax.contrib.adopt`, `optax.tree.get`.
 
 `as_optax` and `from_optax` are for programs that use both libraries under their own names.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import optax as _optax
 
 from gradtx.interop.bridge import as_optax, from_optax
-from gradtx.interop.optax.names import CONTRIB, OURS, Names, public
+from gradtx.interop.optax import lookup as _lookup
+from gradtx.interop.optax import names as _names
 
-__all__ = ["as_optax", "contrib", "from_optax", "whose"]
+__all__ = ["as_optax", "from_optax", "whose"]
 
-contrib: Any = Names("gradtx.interop.optax.contrib", CONTRIB, _optax.contrib)
+# Registered, so that `from gradtx.interop.optax.contrib import adopt` finds them.
+for _at, _module in _names.MODULES.items():
+    sys.modules[_module.__name__] = _module
+    if "." not in _at:
+        globals()[_at] = _module
+
+_lookup.answer_to_optax_names()
 
 
 def whose(name: str) -> str:
@@ -27,16 +35,13 @@ def whose(name: str) -> str:
     Raises:
         AttributeError: Optax has no such public name.
     """
-    group, _, inner = name.rpartition(".")
-    library, ours = (_optax.contrib, CONTRIB) if group == "contrib" else (_optax, OURS)
-    if inner not in public(library):
-        raise AttributeError(f"Optax {_optax.__version__} has no public name {name!r}.")
-    return "gradtx" if inner in ours else "optax"
+    theirs, here = _names.find(name)
+    return "optax" if here is theirs else "gradtx"
 
 
 def __getattr__(name: str) -> Any:
-    return OURS[name] if name in OURS else getattr(_optax, name)
+    return _names.resolve(getattr(_optax, name))
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *OURS, *public(_optax)})
+    return sorted({*__all__, *_names.public(_optax), *(at for at in _names.MODULES if "." not in at)})

@@ -6,57 +6,160 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 import gradtx
+from gradtx import numerics
+from gradtx.hyperparameters import Number
+from gradtx.interop.optax import lookup
+from gradtx.interop.optax.fast_and_slow import LookaheadParams, lookahead
+from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
+from gradtx.interop.optax.pairs import (
+    GradientTransformation as Pair,
+)
+from gradtx.interop.optax.pairs import (
+    GradientTransformationExtraArgs,
+    with_extra_args_support,
+)
+from gradtx.masks import Mask, select
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
-__all__ = [
-    "MultiSteps",
-    "add_decayed_weights",
-    "add_noise",
-    "differentially_private_aggregate",
-    "ema",
-    "global_norm",
-    "masked",
-    "multi_transform",
-    "noisy_sgd",
-    "partition",
-    "reduce_on_plateau",
-    "scale_by_learning_rate",
-    "selective_transform",
-]
+__all__ = ["ADAPTERS"]
 
 
-def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> GradientTransformation:
+def add_decayed_weights(weight_decay: Number = 0.0, mask: Mask | None = None) -> GradientTransformation:
     """`gradtx.add_decoupled_weight_decay`."""
     return gradtx.add_decoupled_weight_decay(weight_decay, mask)
 
 
 def add_noise(eta: Any, gamma: Any, key: Any = None, *, seed: int | None = None) -> GradientTransformation:
     """`gradtx.add_noise`; without a key it is 0. `seed` is Optax's former name of it."""
-    if key is not None and seed is not None:
-        raise ValueError("add_noise: give a key or a seed, not both.")
-    given = seed if key is None else key
-    return gradtx.add_noise(eta, gamma, 0 if given is None else given)
+    return gradtx.add_noise(eta, gamma, _key("add_noise", key, seed))
 
 
 def differentially_private_aggregate(
     l2_norm_clip: Any, noise_multiplier: Any, key: Any = None, *, seed: int | None = None
 ) -> GradientTransformation:
     """`gradtx.differentially_private_aggregate`; without a key it is 0. `seed` is its former name."""
+    chosen = _key("differentially_private_aggregate", key, seed)
+    return gradtx.differentially_private_aggregate(l2_norm_clip, noise_multiplier, chosen)
+
+
+def _key(owner: str, key: Any, seed: Any) -> Any:
+    """The key, or 0; `seed` is Optax's former name of it."""
     if key is not None and seed is not None:
-        raise ValueError("differentially_private_aggregate: give a key or a seed, not both.")
+        raise ValueError(f"{owner}: give a key or a seed, not both.")
     given = seed if key is None else key
-    return gradtx.differentially_private_aggregate(
-        l2_norm_clip, noise_multiplier, 0 if given is None else given
-    )
+    return 0 if given is None else given
 
 
 def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> GradientTransformation:
     """`gradtx.momentum`, or without the bias correction `gradtx.ema`."""
     make: Any = gradtx.momentum if debias else gradtx.ema
     return make(decay, accumulator_dtype=accumulator_dtype)
+
+
+def bias_correction(moment: PyTree, decay: Any, count: jax.typing.ArrayLike) -> PyTree:
+    """moment / (1 - decayᵗ), which float32 keeps at any decay; `gradtx.bias_correction` is a transformation.
+
+    Args:
+        moment: averages that started at zero.
+        decay: of the averages.
+        count: t, how many updates have been averaged.
+    """
+    count = jnp.asarray(count, float)
+    weight = -jnp.expm1(count * numerics.log_decay(decay, count.dtype))
+    return jax.tree.map(lambda m: m / numerics.like(weight, m), moment)
+
+
+def update_moment(updates: PyTree, moments: PyTree, decay: Any, order: int) -> PyTree:
+    """One step of an exponential average of the updates' power: m + (1 - decay)(gᵏ - m).
+
+    Args:
+        updates: g; a leaf that is None stays None.
+        moments: m.
+        decay: of the average.
+        order: k.
+    """
+    return _averaged(lambda g: g if order == 1 else g**order, updates, moments, decay)
+
+
+def update_moment_per_elem_norm(updates: PyTree, moments: PyTree, decay: Any, order: int) -> PyTree:
+    """`update_moment` of |g|, for complex updates: with order 2 the average of |g|².
+
+    Args:
+        updates: g; a leaf that is None stays None.
+        moments: m.
+        decay: of the average.
+        order: k.
+    """
+
+    def power(g: jax.Array) -> jax.Array:
+        if not jnp.iscomplexobj(g):
+            return g if order == 1 else g**order
+        return numerics.abs_sq(g) if order == 2 else jnp.abs(g) ** order
+
+    return _averaged(power, updates, moments, decay)
+
+
+def _averaged(power: Callable[[Any], Any], updates: PyTree, moments: PyTree, decay: Any) -> PyTree:
+    weight = numerics.complement(decay)
+
+    def step(g: Any, m: Any) -> Any:
+        if g is None:
+            return None
+        return numerics.cast(numerics.lerp(jnp.asarray(m), power(jnp.asarray(g)), weight), jnp.result_type(m))
+
+    return jax.tree.map(step, updates, moments, is_leaf=lambda x: x is None)
+
+
+def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Any, eps: Any) -> PyTree:
+    """One step of a decayed maximum: max(|g| + eps, decay · m); `gradtx.decayed_max` is a transformation.
+
+    Args:
+        updates: g; a leaf that is None stays None.
+        moments: m.
+        decay: in [0, 1).
+        eps: added to |g|.
+    """
+    weight = numerics.complement(decay)
+
+    def step(g: Any, m: Any) -> Any:
+        if g is None:
+            return None
+        size = jnp.abs(jnp.asarray(g))
+        m = numerics.cast(jnp.asarray(m), size.dtype)
+        return jnp.maximum(size + numerics.like(eps, size), m - numerics.like(weight, m) * m)
+
+    return jax.tree.map(step, updates, moments, is_leaf=lambda x: x is None)
+
+
+def safe_increment(count: jax.typing.ArrayLike) -> jax.Array:
+    """count + 1, held at the largest number of its dtype.
+
+    Args:
+        count: a whole or a real number.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    count = jnp.asarray(count)
+    if jnp.issubdtype(count.dtype, jnp.integer):
+        return numerics.safe_increment(count)
+    if not jnp.issubdtype(count.dtype, jnp.floating):
+        raise ValueError(f"safe_increment: expected a whole or a real number, not {count.dtype}.")
+    return jnp.minimum(count, jnp.finfo(count.dtype).max - 1) + 1
+
+
+def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) -> jax.Array:
+    """`gradtx.unitwise_clip`, which divides by no zero and so reads no `div_eps`."""
+    return gradtx.unitwise_clip(g_norm, max_norm, grad)
+
+
+def init_empty_state(params: PyTree) -> gradtx.EmptyState:
+    """The `init` of a transformation that remembers nothing."""
+    return gradtx.EmptyState()
 
 
 def global_norm(updates: PyTree) -> jax.Array:
@@ -92,10 +195,7 @@ def noisy_sgd(
     learning_rate: Any, eta: Any = 0.01, gamma: Any = 0.55, key: Any = None, *, seed: int | None = None
 ) -> GradientTransformation:
     """`gradtx.noisy_sgd`; without a key it is 0. `seed` is Optax's former name of it."""
-    if key is not None and seed is not None:
-        raise ValueError("noisy_sgd: give a key or a seed, not both.")
-    given = seed if key is None else key
-    return gradtx.noisy_sgd(learning_rate, eta, gamma, 0 if given is None else given)
+    return gradtx.noisy_sgd(learning_rate, eta, gamma, _key("noisy_sgd", key, seed))
 
 
 def scale_by_learning_rate(learning_rate: Any = None, *, flip_sign: bool = True) -> GradientTransformation:
@@ -110,8 +210,7 @@ def selective_transform(optimizer: Any, *, freeze_mask: Any) -> GradientTransfor
     labels = ["train", "freeze"]
 
     def label(params: PyTree) -> PyTree:
-        mask = freeze_mask(params) if callable(freeze_mask) else freeze_mask
-        return jax.tree.map(lambda frozen: labels[bool(frozen)], mask)
+        return jax.tree.map(lambda frozen: labels[bool(frozen)], select(freeze_mask, params))
 
     return gradtx.partition({"train": optimizer, "freeze": gradtx.freeze()}, label)
 
@@ -161,3 +260,46 @@ class MultiSteps:
     def gradient_transformation(self) -> GradientTransformation:
         """The transformation itself, which this only holds."""
         return self._tx
+
+
+_SHARED = {
+    "GradientTransformation": Pair,
+    "GradientTransformationExtraArgs": GradientTransformationExtraArgs,
+    "LookaheadParams": LookaheadParams,
+    "MultiSteps": MultiSteps,
+    "add_decayed_weights": add_decayed_weights,
+    "add_noise": add_noise,
+    "bias_correction": bias_correction,
+    "ema": ema,
+    "global_norm": global_norm,
+    "init_empty_state": init_empty_state,
+    "inject_hyperparams": inject_hyperparams,
+    "inject_stateful_hyperparams": inject_stateful_hyperparams,
+    "lookahead": lookahead,
+    "masked": masked,
+    "multi_transform": multi_transform,
+    "noisy_sgd": noisy_sgd,
+    "partition": partition,
+    "safe_increment": safe_increment,
+    "scale_by_learning_rate": scale_by_learning_rate,
+    "selective_transform": selective_transform,
+    "update_infinity_moment": update_infinity_moment,
+    "update_moment": update_moment,
+    "update_moment_per_elem_norm": update_moment_per_elem_norm,
+    "with_extra_args_support": with_extra_args_support,
+}
+
+ADAPTERS: dict[str, dict[str, Any]] = {
+    "": _SHARED,
+    "contrib": {
+        "differentially_private_aggregate": differentially_private_aggregate,
+        "reduce_on_plateau": reduce_on_plateau,
+    },
+    "transforms": {"unitwise_clip": unitwise_clip},
+    "tree_utils": {
+        "tree_get": lookup.tree_get,
+        "tree_get_all_with_path": lookup.tree_get_all_with_path,
+        "tree_set": lookup.tree_set,
+    },
+}
+"""The module in Optax -> the name there -> ours; other ways to the same object follow by themselves."""
