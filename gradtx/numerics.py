@@ -29,6 +29,7 @@ __all__ = [
     "safe_root_mean_squares",
     "square_root",
     "times",
+    "total",
     "wide_dtype",
     "wider",
 ]
@@ -83,6 +84,11 @@ def times(x: jax.Array, y: Any) -> jax.Array:
 def over(x: jax.Array, y: Any) -> jax.Array:
     """x / y; see times."""
     return _by(lax.div, x, y)
+
+
+def total(x: jax.Array) -> jax.Array:
+    """The sum of all entries, in the dtype of x; see times."""
+    return lax.reduce_sum(x, tuple(range(x.ndim)))
 
 
 def plus(x: jax.Array, y: Any) -> jax.Array:

@@ -156,7 +156,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     """Every leaf in the dtype of the leaf of `like` at its place, rounded once."""
 
     def cast(x: Any, target: Any) -> Any:
-        dtype = jnp.result_type(target)
+        dtype = target.dtype if isinstance(target, jax.Array) else jnp.result_type(target)
         return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x).astype(dtype)
 
     return jax.tree.map(cast, tree, like)

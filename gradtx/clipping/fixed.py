@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
@@ -62,7 +63,7 @@ def squares_in_units(leaves: list[jax.Array], threshold: Any) -> list[jax.Array]
     for i, u in enumerate(leaves):
         own = 1 + i * 2.0**-20
         unit = own / UNIT / threshold
-        squares.append(jnp.sum(numerics.abs_sq(numerics.times(u, unit))) * own**-2)
+        squares.append(numerics.times(numerics.total(numerics.abs_sq(numerics.times(u, unit))), own**-2))
     return squares
 
 
@@ -71,9 +72,9 @@ def length(squares: list[jax.Array]) -> jax.Array:
 
     def plus(a: jax.Array, b: jax.Array) -> jax.Array:
         dtype = numerics.wider(a.dtype, b.dtype)
-        return numerics.cast(a, dtype) + numerics.cast(b, dtype)
+        return numerics.plus(numerics.cast(a, dtype), b)
 
-    return jnp.sqrt(functools.reduce(plus, squares))
+    return lax.sqrt(functools.reduce(plus, squares))
 
 
 class clip_by_block_rms(GradientTransformation):
