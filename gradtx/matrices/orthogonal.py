@@ -102,19 +102,24 @@ def newton_schulz(
         compute_in: the dtype of the products; None is that of `x`.
     """
     given: Any = PRESETS[ns_coeffs] if isinstance(ns_coeffs, str) else ns_coeffs
-    each = list(given) if isinstance(given[0], tuple) else [given] * ns_steps
+    each = given if isinstance(given[0], tuple) else (given,) * ns_steps
     dtype, tall = x.dtype, x.shape[-2] > x.shape[-1]
     x = _scaled(x.mT if tall else x, preconditioning, eps)  # the smaller side gives the smaller A
     x = x if compute_in is None else x.astype(compute_in)
-    gram = _gram(x)
-    if preconditioning in ("aol", "schatten"):
+    if preconditioning in ("aol", "schatten") and each:
+        gram = _gram(x)
         sums = _row_sums(gram) if preconditioning == "aol" else _frobenius(gram)
         factor = jax.lax.rsqrt(jnp.maximum(sums, jnp.finfo(sums.dtype).tiny))
-        x, gram = x * factor, gram * factor * factor.mT
-    for i, (a, b, c) in enumerate(each):
-        gram = gram if i == 0 else _gram(x)
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        x = _step(x * factor, gram * factor * factor.mT, *each[0])
+        each = each[1:]
+    # A loop, because a step's three products take XLA for TPU half a minute to compile, each time anew.
+    table = jnp.asarray(each, jnp.finfo(x.dtype).dtype).reshape(-1, 3)
+    x = jax.lax.scan(lambda x, row: (_step(x, _gram(x), *row), None), x, table)[0]
     return (x.mT if tall else x).astype(dtype)
+
+
+def _step(x: jax.Array, gram: jax.Array, a: Any, b: Any, c: Any) -> jax.Array:
+    return a * x + (b * gram + c * (gram @ gram)) @ x
 
 
 def _gram(x: jax.Array) -> jax.Array:
