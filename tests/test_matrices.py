@@ -400,9 +400,17 @@ def test_factored_states_are_rows_and_columns() -> None:
     assert theirs == ours + 1  # an empty average has an entry
 
 
-@pytest.mark.parametrize("options", [{}, {"min_dim_size_to_factor": 2}, {"factored": False}])
-def test_factored_keeps_the_laws(options) -> None:
-    gradtx.check_transformation(gradtx.scale_by_factored_rms(**options))
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gradtx.scale_by_factored_rms(min_dim_size_to_factor=2),
+        gradtx.scale_by_factored_rms(factored=False),
+        gradtx.scale_by_galore(2, 2, proj_type="reverse_std"),
+    ],
+    ids=["factored", "whole", "subspace"],
+)
+def test_settings_for_small_leaves_keep_the_laws(tx) -> None:
+    gradtx.check_transformation(tx)
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 5), (4, 6, 5), (5, 5, 5)])

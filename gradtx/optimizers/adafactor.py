@@ -6,6 +6,9 @@
 
 Shazeer & Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018, algorithms 4
 and 5. https://arxiv.org/abs/1804.04235
+
+Its authors' code (tensor2tensor) factors what has two axes, however short; here, as in Optax, the two largest
+axes of any leaf are factored where both are long enough.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ class adafactor(Composite):
     """Adafactor: `scale_by_factored_rms`, then the clip, the learning rate, and the parameters' scale.
 
     For large matrices where memory is short: of an (n, m) matrix it keeps n + m numbers. The learning
-    rate is relative to the size of a parameter: 1e-2 is a large one. The paper's is the smaller of 1e-2
-    and 1 / sqrt(t); after a warm-up of 10⁴ steps that is `inverse_square_root_schedule`.
+    rate is relative to the size of a parameter: 1e-2 is a large one. The paper's, min(1e-6 t, 1 / sqrt(t)),
+    is `inverse_square_root_schedule(1e-2, 10_000)`.
 
     Args:
         learning_rate: λ, a number or a schedule; None is 1, which is Optax's default, and too large for most.

@@ -13,11 +13,17 @@ import gradtx
 from gradtx import make_step, needless_copies, traffic
 from tests.aot import budgets
 from tests.aot.budgets import SLACK, Figures, complaints
-from tests.aot.rows import ROWS, Row, count, exported, gpt2_small
+from tests.aot.rows import NOT_COMPILED, ROWS, Row, count, exported, gpt2_small
 from tests.aot.targets import NEEDS, compile_for, device, missing
 
-# Rows that move more than a loop by hand would, or hold temporary arrays, and why. None does.
-MISSES: dict[tuple[str, str], str] = {}
+# Rows that move more than a loop by hand would, or hold temporary arrays, and why.
+MISSES: dict[tuple[str, str], str] = {
+    (
+        "h100",
+        "adafactor",
+    ): "the means of rows and those of columns are kernels of their own, which both read g",
+    ("h100", "sm3"): "so are the maxima; the second reads copies of those that the first has overwritten",
+}
 
 
 def or_skip(target: str):
@@ -45,7 +51,7 @@ def test_a_step_costs_what_its_budget_says(target: str, name: str) -> None:
 
 @pytest.mark.parametrize("target", NEEDS)
 def test_every_exported_optimizer_has_a_budget_and_no_other_row_has(target: str) -> None:
-    assert {"adamw", "lion", "sgd", "lamb"} <= exported().keys() <= ROWS.keys()
+    assert {"adamw", "lion", "sgd", "lamb"} <= exported().keys() <= ROWS.keys() | NOT_COMPILED.keys()
     assert recorded()[target].keys() == ROWS.keys(), "python -m tests.aot writes what is missing"
 
 
