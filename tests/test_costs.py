@@ -168,6 +168,23 @@ KEEPS_ITS_DIRECTION = {
     ("optimistic_adam", True),
     ("optimistic_adam_v2", False),
     ("optimistic_adam_v2", True),
+    # A clipped gradient is kept for a second pass; what a sum reads is copied before it is overwritten.
+    ("cocob", False),
+    ("cocob", True),
+    ("dadapt_adamw", False),
+    ("dadapt_adamw", True),
+    ("dog", True),
+    ("dowg", True),
+    ("mechanize", False),
+    ("mechanize", True),
+    ("momo", False),
+    ("momo", True),
+    ("momo_adam", False),
+    ("momo_adam", True),
+    ("polyak_sgd", True),
+    ("prodigy", False),
+    ("prodigy", True),
+    ("scale_by_distance_over_gradients", True),
 }
 
 

@@ -109,7 +109,9 @@ class mechanize(GradientTransformation):
         slope = tree.dot(way, updates)
         if is_off(self.weight_decay):
             return slope
-        of_updates, of_params = (jnp.sqrt(tree.total(numerics.abs_sq, x)) for x in (updates, tree.widen(params)))
+        of_updates, of_params = (
+            jnp.sqrt(tree.total(numerics.abs_sq, x)) for x in (updates, tree.widen(params))
+        )
         pull = numerics.like(self.weight_decay, slope) * scale * of_updates
         return slope + pull / (of_params + numerics.like(self.eps, slope)) * tree.dot(way, params)
 
