@@ -86,6 +86,9 @@ R = 1e-3
 # The norms of parameter and direction come first. LAMB's second pass reads p, m and v again, from
 # which it makes the direction anew; LARS's reads p and g. StableAdamW compares g with the new v.
 _AGAIN = {"lamb": 12, "lars": 8, "stable_adamw": 8}
+# Where all leaves wait for a sum: DoG's second pass reads p and g, MoMo's the new moments and p. A start that
+# is remembered is read and not written, 4 less.
+_AGAIN |= {"cocob": -4, "dog": 8 - 4, "dowg": 8 - 4, "momo": 8, "momo_adam": 12, "prodigy": -4}
 
 
 def _clipped(make: Callable[[], GradientTransformation]) -> Callable[[], GradientTransformation]:
