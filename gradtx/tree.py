@@ -252,7 +252,11 @@ def total(f: Callable[..., Any], tree: PyTree, *rest: PyTree) -> jax.Array:
         rest: trees of the same structure.
     """
     sums = [jnp.sum(x).astype(float) for x in jax.tree.leaves(jax.tree.map(f, tree, *rest))]
-    return sum(sums, jnp.zeros((), float))
+    if not sums:
+        return jnp.zeros((), float)
+    # The barrier keeps XLA from adding them up anew in the kernel of each leaf that reads the total: of 100
+    # leaves a step of `polyak_sgd` had 23,617 lines instead of 3,751.
+    return jnp.sum(jax.lax.optimization_barrier(jnp.stack(sums)))
 
 
 def dot(tree: PyTree, other: PyTree) -> jax.Array:

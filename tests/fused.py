@@ -281,17 +281,18 @@ def prodigy(g, p, t, moments, numbers):
 
 
 def _model(g, p, m, loss, along, share):
-    here, before = _sum(jnp.multiply, g, p), _sum(jnp.multiply, m, p)
-    excess = (1 - share) * (before - along)
-    return loss + share * (1.0 - loss), along + share * (here - along), excess
+    """Of the new m."""
+    excess = _sum(lambda m, g, p: (m - share * g) * p, m, g, p) - (1 - share) * along
+    along = along + share * (_sum(jnp.multiply, g, p) - along)
+    return loss + share * (1.0 - loss), along, excess
 
 
 @whole
 def momo(g, p, t, moments, numbers):
     (m,), (loss, along, bound) = moments, numbers
     share = jnp.where(t == 1, 1.0, 0.1)
-    loss, along, excess = _model(g, p, m, loss, along, share)
     m = _each(lambda m, g: m + share * (g - m), m, g)
+    loss, along, excess = _model(g, p, m, loss, along, share)
     tau = jnp.minimum(1.0, jnp.maximum(loss + excess - bound, 0.0) / _sum(jnp.square, m))
     return _each(lambda p, m: p - tau * m, p, m), [m], [loss, along, bound]
 
@@ -299,8 +300,8 @@ def momo(g, p, t, moments, numbers):
 @whole
 def momo_adam(g, p, t, moments, numbers):
     (m, v), (loss, along, bound) = moments, numbers
-    loss, along, excess = _model(g, p, m, loss, along, 0.1)
     m, v = _each(lambda m, g: _average(0.9, m, g), m, g), _each(lambda v, g: _average(0.999, v, g * g), v, g)
+    loss, along, excess = _model(g, p, m, loss, along, 0.1)
     u = _each(lambda m, v: m / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-8), m, v)
     trust = -jnp.expm1(t * jnp.log(0.9))
     gap = jnp.maximum(loss + excess - trust * bound, 0.0)

@@ -408,6 +408,82 @@ def test_betas_are_a_pair_of_decays() -> None:
         assert [*gradtx.hyperparams(state)] == [f"{make.__name__}.betas[0]"]
 
 
+DECAYS = np.random.default_rng(5).uniform(0.5, 0.95, size=(3, 20))
+
+
+def _decay(i: int, t: int):
+    """β of step t, and the product of those so far."""
+    return DECAYS[i][t - 1], np.prod(DECAYS[i][:t])
+
+
+def _prodigy(theta, grads, values):
+    """tests/reference/prodigy.py for one leaf, with the decays of each step."""
+    start, d, r, s, m, v, path = theta, 1e-6, 0.0, 0.0, 0.0, 0.0, []
+    for t, g in enumerate(grads, 1):
+        (b1, all1), (b2, all2), (b3, _) = (_decay(i, t) for i in range(3))
+        old, eta = d, d * np.sqrt(1 - all2) / (1 - all1)
+        r = b3 * r + d / 1e-6 * eta * np.sum(g * (start - theta))
+        s = b3 * s + d / 1e-6 * eta * g
+        m, v = b1 * m + (1 - b1) * d * g, b2 * v + (1 - b2) * (d * g) ** 2
+        d = max(d, r / np.sum(np.abs(s)))
+        theta = theta - eta * m / (np.sqrt(v) + old * 1e-8)
+        path.append(theta)
+    return path
+
+
+def _dadapt(theta, grads, values):
+    """tests/reference/dadapt_adamw.py for one leaf, with the decays of each step."""
+    d, r, s, m, v, path = 1e-6, 0.0, 0.0, 0.0, 0.0, []
+    for t, g in enumerate(grads, 1):
+        (b1, all1), (b2, all2) = (_decay(i, t) for i in range(2))
+        eta, b = d * np.sqrt(1 - all2) / (1 - all1), np.sqrt(b2)
+        r = b * r + (1 - b) * eta * np.sum(g * s / (np.sqrt(v) + 1e-8))
+        s, m, v = b * s + (1 - b) * eta * g, b1 * m + (1 - b1) * eta * g, b2 * v + (1 - b2) * g**2
+        d = max(d, r / ((1 - b) * np.sum(np.abs(s))))
+        theta = theta - m / (np.sqrt(v) + 1e-8)
+        path.append(theta)
+    return path
+
+
+def _momo(theta, grads, values, adam=False):
+    """tests/reference/momo.py for one leaf, with the decays of each step."""
+    loss, along, m, v, path = 0.0, 0.0, 0.0, 0.0, []
+    for t, (g, f) in enumerate(zip(grads, values, strict=True), 1):
+        (b1, all1), (b2, all2) = (_decay(i, t) for i in range(2))
+        b1, rho = (b1, 1 - all1) if adam else (b1 if t > 1 else 0.0, 1.0)
+        loss, along = b1 * loss + (1 - b1) * f, b1 * along + (1 - b1) * np.sum(g * theta)
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        root = np.sqrt(v / (1 - all2)) + 1e-8 if adam else 1.0
+        gap = max(loss + np.sum(m * theta) - along, 0)
+        theta = theta - min((0.01 if adam else 1.0) / rho, gap / np.sum(m * m / root)) * m / root
+        path.append(theta)
+    return path
+
+
+def test_decays_may_change_at_every_step() -> None:
+    def table(i):
+        return lambda step: jnp.asarray(DECAYS[i], float)[step]
+
+    made = (
+        (gradtx.prodigy(betas=(table(0), table(1)), beta3=table(2)), _prodigy),
+        (gradtx.dadapt_adamw(betas=(table(0), table(1))), _dadapt),
+        (gradtx.momo(beta=table(0)), _momo),
+        (gradtx.momo_adam(b1=table(0), b2=table(1)), lambda *x: _momo(*x, adam=True)),
+    )
+    rng = np.random.default_rng(6)
+    theta, grads, values = rng.normal(size=7), rng.normal(size=(20, 7)), rng.uniform(0.5, 2, size=20)
+    for tx, loop in made:
+        with jax.enable_x64(True):
+            params, state, path = jnp.asarray(theta), tx.init(jnp.asarray(theta)), []
+            step = jax.jit(tx.update)
+            for g, f in zip(grads, values, strict=True):
+                more = {"value": jnp.asarray(f)} if extra(tx) else {}
+                updates, state = step(jnp.asarray(g), state, params, **more)
+                params = gradtx.apply_updates(params, updates)
+                path.append(np.asarray(params))
+        np.testing.assert_allclose(path, loop(theta, grads, values), rtol=1e-9, atol=1e-11)
+
+
 def test_a_first_step_is_what_it_is_said_to_be() -> None:
     with pytest.raises(
         ValueError, match=r"init_step\[0\] must be one of 'distance', 'heuristic', 'learning_rate'"

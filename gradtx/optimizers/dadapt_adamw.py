@@ -93,6 +93,7 @@ class scale_by_dadapt(GradientTransformation):
         def divided(x: jax.Array, v: jax.Array) -> jax.Array:
             return x / (jnp.sqrt(v) + numerics.like(self.eps, v))
 
+        along = size * tree.dot(jax.tree.map(divided, state.sums, state.squares), updates)
         mean = tree.map(
             lambda g, m: numerics.lerp(m, step(g), numerics.complement(self.b1)), updates, state.mean
         )
@@ -102,7 +103,6 @@ class scale_by_dadapt(GradientTransformation):
             updates,
             state.squares,
         )
-        along = size * tree.dot(jax.tree.map(divided, state.sums, state.squares), updates)
         numerator = numerics.lerp(state.numerator, along, share)
         distance = farther(
             state.distance, numerator, numerics.like(share, numerator) * tree.total(jnp.abs, sums)

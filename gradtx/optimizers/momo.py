@@ -89,10 +89,14 @@ class scale_by_momo(GradientTransformation):
         trust = weight(decays) if self.debiased else jnp.ones((), float)
         mean = tree.map(lambda g, d: numerics.lerp(d, g, share), updates, state.mean)
         loss = numerics.lerp(state.loss, given, share)
+        along = numerics.lerp(state.along, tree.dot(updates, params), share)
+
         # ⟨d, θ⟩ - γ, of whose two averages the newest terms are equal: without them less cancels.
-        here, before = tree.dot(updates, params), tree.dot(state.mean, params)
-        excess = (1 - share) * (before - state.along)
-        along = numerics.lerp(state.along, here, share)
+        def older(d: jax.Array, g: jax.Array, p: jax.Array) -> jax.Array:
+            g, p = numerics.cast(g, d.dtype), numerics.cast(p, d.dtype)
+            return (d - numerics.like(share, d) * g) * p
+
+        excess = tree.total(older, mean, updates, params) - (1 - share) * state.along
         direction, below = mean, state.denominator
         if self.denominator is not None:
             extra = read_by(self.denominator, {"value": value, **extra})

@@ -85,7 +85,7 @@ class scale_by_prodigy(GradientTransformation):
         decays = (no_decays(), no_decays()) if self.bias_correction else None
         trees = [tree.zeros_like(params) for _ in range(3)]
         distance = jnp.asarray(self.estim_lr0, float)
-        return ProdigyState(decays, distance, jnp.zeros((), float), *trees, start=tree.copied(params))
+        return ProdigyState(decays, distance, jnp.zeros((), float), *trees, tree.copied(params))
 
     def update(
         self, updates: PyTree, state: ProdigyState, params: PyTree | None = None

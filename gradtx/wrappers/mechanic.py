@@ -74,7 +74,7 @@ class mechanize(GradientTransformation):
 
     def init(self, params: PyTree) -> MechanicState:
         reward, largest, squares = (jnp.zeros(self.num_betas, float) for _ in range(3))
-        scales = jnp.full(self.num_betas, self.s_init, float)
+        scales = jnp.full(self.num_betas, jnp.asarray(self.s_init, float))
         way = tree.zeros_like(params) if self.store_delta else ()
         inner = self.base_optimizer.init(params)
         return MechanicState(reward, largest, squares, scales, tree.copied(params), way, inner)
@@ -109,7 +109,9 @@ class mechanize(GradientTransformation):
         slope = tree.dot(way, updates)
         if is_off(self.weight_decay):
             return slope
-        of_updates, of_params = (tree.global_norm(x).astype(float) for x in (updates, params))
+        of_updates, of_params = (
+            jnp.sqrt(tree.total(numerics.abs_sq, x)) for x in (updates, tree.widen(params))
+        )
         pull = numerics.like(self.weight_decay, slope) * scale * of_updates
         return slope + pull / (of_params + numerics.like(self.eps, slope)) * tree.dot(way, params)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 
 from gradtx import make_step, traffic
+from gradtx.anatomy import extra_names
 from tests.aot.rows import ROWS, count
 from tests.aot.targets import compile_for
 
@@ -53,8 +54,10 @@ def measure(name: str, target: str) -> Figures:
     """
     row = ROWS[name]
     params, state = row.shapes(LAYERS)
+    tx = row.make()
+    extra = {n: jax.ShapeDtypeStruct((), float) for n in extra_names(tx).needed}  # a loss
     try:
-        cost = traffic(compile_for(target, make_step(row.make()), params, state, params))
+        cost = traffic(compile_for(target, make_step(tx), params, state, params, **extra))
     except jax.errors.JaxRuntimeError as error:
         raise RuntimeError(f"the compiler for {target} refuses {name!r}: {error}") from error
     size, leaves = count(params), len(jax.tree.leaves(params))

@@ -45,8 +45,10 @@ def device(target: str) -> Any:
     return described.devices[0]
 
 
-def compile_for(target: str, step: Any, *args: Any) -> Any:
+def compile_for(target: str, step: Any, *args: Any, **extra: Any) -> Any:
     """A jitted step compiled for a target; the arguments are trees of shapes and dtypes."""
     where = SingleDeviceSharding(device(target))
-    placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), args)
-    return step.lower(*placed).compile()
+    placed, named = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), (args, extra)
+    )
+    return step.lower(*placed, **named).compile()
