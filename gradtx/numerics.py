@@ -59,9 +59,9 @@ def like(scalar: Any, leaf: Any) -> Any:
     return scalar.astype(jnp.finfo(leaf.dtype).dtype)
 
 
-def times(scalar: Any, leaf: Any) -> Any:
-    """scalar · leaf, in the dtype of `leaf`, which may be complex."""
-    return jnp.asarray(scalar, leaf.dtype) * leaf
+def times(x: jax.Array, y: Any) -> jax.Array:
+    """x · y for a leaf x, which may be complex, and a number y; in the dtype of x."""
+    return x * jnp.asarray(y, x.dtype)
 
 
 def cast(x: jax.Array, dtype: Any) -> jax.Array:

@@ -104,7 +104,7 @@ class scale_by_lbfgs(GradientTransformation):
 
         q, alphas = jax.lax.scan(back, g, newest_last, reverse=True)
         if self.scale_init_precond:
-            q = jax.tree.map(lambda x: numerics.times(now.scale, x), q)
+            q = jax.tree.map(lambda x: numerics.times(x, now.scale), q)
         q, _ = jax.lax.scan(forth, q, (newest_last, alphas))
         return q, now._replace(step=numerics.safe_increment(state.step), params=params, updates=g)
 
@@ -138,7 +138,7 @@ def _inner(a: PyTree, b: PyTree, dtype: Any) -> jax.Array:
 
 
 def _plus(q: PyTree, factor: jax.Array, direction: PyTree) -> PyTree:
-    return jax.tree.map(lambda x, d: x + numerics.times(factor, d), q, direction)
+    return jax.tree.map(lambda x, d: x + numerics.times(d, factor), q, direction)
 
 
 class lbfgs(Composite):

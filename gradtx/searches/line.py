@@ -100,6 +100,6 @@ def scaled(updates: PyTree, step: jax.Array) -> PyTree:
     """η u, and 0 where η is 0: nothing else comes out of a direction that is not finite."""
 
     def times(u: jax.Array) -> jax.Array:
-        return jnp.where(step == 0, jnp.zeros_like(u), numerics.times(step, u))
+        return jnp.where(step == 0, jnp.zeros_like(u), numerics.times(u, step))
 
     return jax.tree.map(times, updates)
