@@ -290,7 +290,7 @@ def global_norm(tree: PyTree) -> jax.Array:
         # Two factors, because 1 / unit overflows where unit is subnormal.
         half = jax.lax.rsqrt(unit)
         sums = sum(
-            jnp.sum(numerics.abs_sq(x * numerics.like(half, x) * numerics.like(half, x))).astype(dtype)
+            jnp.sum(numerics.abs_sq(numerics.times(numerics.times(x, half), half))).astype(dtype)
             for x in leaves
         )
         return jnp.where(usable, unit * jnp.sqrt(sums), largest)

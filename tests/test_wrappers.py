@@ -174,6 +174,19 @@ def test_runs_at_the_steps_that_a_condition_names(wrapper: str) -> None:
     close(train(ours, MICRO[:5])[0], train(theirs, MICRO[:5])[0])
 
 
+@pytest.mark.parametrize("wrapper", ["conditionally_transform", "conditionally_mask", "run_when"])
+def test_a_schedule_inside_stands_still_while_it_does_not_run(wrapper: str) -> None:
+    tx = getattr(gradtx, wrapper)(
+        gradtx.scale(gradtx.linear_schedule(1.0, 0.0, 10)), lambda step: step % 2 == 1
+    )
+    params = jnp.ones(1)
+    state, seen = tx.init(params), []
+    for _ in range(6):
+        updates, state = tx.update(params, state, params)
+        seen.append(float(updates[0]))
+    assert seen[1::2] == pytest.approx([1.0, 0.9, 0.8])
+
+
 def test_a_condition_may_read_extra_arguments() -> None:
     tx = gradtx.conditionally_mask(gradtx.sgd(1.0), lambda step, loss: loss < 1, forward_extra_args=True)
     path, _ = train(tx, MICRO[:2], loss=[2.0, 0.5])

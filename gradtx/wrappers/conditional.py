@@ -102,6 +102,7 @@ class conditionally_transform(Composite):
         forward_extra_args: give it the extra arguments of the update as well, by name.
     """
 
+    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     should_transform_fn: Callable[..., Any] = static()
     forward_extra_args: bool = static(default=False)
@@ -119,6 +120,7 @@ class conditionally_mask(Composite):
         forward_extra_args: give it the extra arguments of the update as well, by name.
     """
 
+    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     should_transform_fn: Callable[..., Any] = static()
     forward_extra_args: bool = static(default=False)

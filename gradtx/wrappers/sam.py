@@ -104,6 +104,7 @@ class sam_at_once(GradientTransformation):
     """
 
     reach: ClassVar[Reach] = Reach.TREE
+    own_clock: ClassVar[bool] = True
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
     sync_period: Annotated[int, Integer(low=1)] = static(default=2)
@@ -170,6 +171,7 @@ class sam(Composite):
         TypeError: in opaque mode, `grad_fn` is missing.
     """
 
+    own_clock: ClassVar[bool] = True
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
     sync_period: Annotated[int, Integer(low=1)] = static(default=2)

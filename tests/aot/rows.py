@@ -102,7 +102,10 @@ _AGAIN = {
     "sm3": 4,
     "stable_adamw": 8,
 }
+_OBJECTIVE = "it calls the objective: what a step moves is the objective's, and how often is not known"
 NOT_COMPILED = {
+    "lbfgs": _OBJECTIVE,
+    "sophia": _OBJECTIVE,
     "galore": "XLA for TPU compiles the decompositions of these matrices for more than eight minutes",
     "muon": "XLA for TPU compiles the products of a matrix for half a minute, and there are six matrices",
 }
