@@ -1,4 +1,4 @@
-"""Which parts of a state mirror the parameters, and a map over them."""
+"""Parts of a state: those that mirror the parameters, and those that a transformation is evaluated by."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gradtx.leafwise import Hole
 from gradtx.tree import PyTree
 
-__all__ = ["tree_map_params"]
+__all__ = ["seen_through", "tree_map_params"]
 
 
 def tree_map_params(
@@ -56,3 +57,43 @@ def tree_map_params(
 
     parts = structure.flatten_up_to(state)
     return structure.unflatten([mapped(mark, part) for mark, part in zip(where, parts, strict=True)])
+
+
+def seen_through(
+    owner: str, cls: type[Any], field: str, state: PyTree, params: PyTree, view: Callable[..., jax.Array]
+) -> PyTree:
+    """The parameters as `view(held, param, kept)` shows each, for every `held` of a class in a state.
+
+    Args:
+        owner: who asks, for the messages.
+        cls: a state's class.
+        field: its tree that mirrors the parameters, whose leaf is `kept`.
+        state: where to look for it, however deep.
+        params: the parameters; a leaf for which nothing is kept stays as it is.
+        view: the formula.
+
+    Raises:
+        ValueError: there is none in the state, or a shape differs.
+    """
+
+    def is_one(x: Any) -> bool:
+        return isinstance(x, cls)
+
+    found: list[Any] = [x for x in jax.tree.leaves(state, is_leaf=is_one) if is_one(x)]
+    if not found:
+        raise ValueError(f"{owner}: there is no {cls.__name__} in this state.")
+    for held in found:
+
+        def shown(param: Any, kept: Any, held: Any = held) -> Any:
+            if not jax.tree.leaves(kept):  # another transformation's leaf
+                return param
+            if jnp.shape(kept) != jnp.shape(param):
+                raise ValueError(
+                    f"{owner}: a parameter has shape {jnp.shape(param)}, but the state's {jnp.shape(kept)}. "
+                    "Pass the parameters that the optimizer was made for; a packed state goes with packed "
+                    "parameters."
+                )
+            return view(held, param, kept)
+
+        params = jax.tree.map(shown, params, getattr(held, field))
+    return params

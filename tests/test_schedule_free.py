@@ -184,7 +184,7 @@ def test_leaves_of_other_optimizers_are_returned_as_they_are() -> None:
 
 
 def test_what_is_no_such_state_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no schedule_free in this state"):
+    with pytest.raises(ValueError, match="there is no ScheduleFreeState in this state"):
         gradtx.schedule_free_eval_params(gradtx.adam(0.1).init(PARAMS), PARAMS)
     with pytest.raises(ValueError, match=r"a parameter has shape \(2,\), but the state's \(3,\)"):
         gradtx.schedule_free_eval_params(SGD.init({"w": jnp.ones(3)}), {"w": jnp.ones(2)})
