@@ -314,44 +314,36 @@ class partition(GradientTransformation):
         }
         object.__setattr__(self, "transforms", checked)
 
-    def _labels(self, params: PyTree) -> list[str]:
-        """The label of each leaf."""
-        flat = jax.tree.leaves(select(self.labels, params))
-        if not set(flat) <= self.transforms.keys():
-            for name, label in zip(tree.paths(params), flat, strict=True):
-                if label not in self.transforms:
-                    raise MismatchError(
-                        f"the leaf {name!r} has the label {label!r}, which no transformation has."
-                        f"{nearest(str(label), self.transforms)} Labels: {', '.join(self.transforms)}."
-                    )
-        return flat
+    def _groups(self, params: PyTree) -> dict[str, PyTree]:
+        """label -> a tree of booleans: the leaves that are its."""
+        labels = select(self.labels, params)
+        flat, structure = jax.tree.flatten(labels)
+        for name, label in zip(tree.paths(params), flat, strict=True):
+            if label not in self.transforms:
+                raise MismatchError(
+                    f"the leaf {name!r} has the label {label!r}, which no transformation has."
+                    f"{nearest(str(label), self.transforms)} Labels: {', '.join(self.transforms)}."
+                )
+        return {k: jax.tree.unflatten(structure, [label == k for label in flat]) for k in self.transforms}
 
     def init(self, params: PyTree) -> PartitionState:
-        labels = self._labels(params) if jax.tree.leaves(params) else []
-        return PartitionState({k: tx.init(_of(k, labels, params)) for k, tx in self.transforms.items()})
+        if not jax.tree.leaves(params):
+            return PartitionState({k: tx.init(params) for k, tx in self.transforms.items()})
+        groups = self._groups(params)
+        return PartitionState({k: tx.init(_keep(groups[k], params)) for k, tx in self.transforms.items()})
 
     def update(
         self, updates: PyTree, state: PartitionState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, PartitionState]:
         _check_names(state.groups, list(self.transforms))
-        out: list[Any] = jax.tree.leaves(updates)
-        structure: Any = jax.tree.structure(updates)  # jax has no types for treedefs
-        labels = self._labels(updates if params is None else params) if out else []
-        after = {}
+        groups = self._groups(updates if params is None else params) if jax.tree.leaves(updates) else {}
+        out, after = updates, {}
         for k, tx in self.transforms.items():
-            mine = None if params is None else _of(k, labels, params)
-            new, after[k] = tx.update(_of(k, labels, updates), state.groups[k], mine, **read_by(tx, extra))
-            new = structure.flatten_up_to(new)
-            out = [n if label == k else o for label, n, o in zip(labels, new, out, strict=True)]
-        return structure.unflatten(out), PartitionState(after)
-
-
-def _of(label: str, labels: list[str], tree: PyTree) -> PyTree:
-    """The leaves of `tree` that have the label; with many groups, maps over trees would take longer."""
-    leaves, structure = jax.tree.flatten(tree)
-    return jax.tree.unflatten(
-        structure, [x if own == label else MaskedNode() for x, own in zip(leaves, labels, strict=True)]
-    )
+            mask = groups.get(k, updates)
+            mine = None if params is None else _keep(mask, params)
+            new, after[k] = tx.update(_keep(mask, updates), state.groups[k], mine, **read_by(tx, extra))
+            out = jax.tree.map(lambda m, n, o: n if m else o, mask, new, out)
+        return out, PartitionState(after)
 
 
 # ---------------------------------------------------------------- shared
