@@ -206,6 +206,7 @@ from gradtx.wrappers.accumulate import (
     skip_large_updates,
     skip_not_finite,
 )
+from gradtx.wrappers.averaging import average_params, averaged_params
 from gradtx.wrappers.conditional import (
     apply_if_finite,
     conditionally_mask,

@@ -80,6 +80,8 @@ def test_complex_leaves_are_two_real_ones_to_what_is_inside() -> None:
     # Each part by its own second moment: of constant gradients every step is 0.1 in both parts.
     np.testing.assert_allclose(updates["c"], [-0.1 - 0.1j, 0.1 - 0.1j], rtol=1e-5)
     assert updates["c"].dtype == jnp.complex64
+    specs = gradtx.tree_map_params(ours, lambda _, spec: spec, state, {"c": "complex", "r": "real"})
+    assert sorted(x for x in jax.tree.leaves(specs) if isinstance(x, str)) == ["complex"] * 4 + ["real"] * 2
 
 
 # ---------------------------------------------------------------- extra arguments

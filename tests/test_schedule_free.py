@@ -183,8 +183,27 @@ def test_leaves_of_other_optimizers_are_returned_as_they_are() -> None:
     assert not jnp.allclose(found["kernel"], params["kernel"], rtol=1e-3)
 
 
+def test_the_average_of_other_layouts_is_found_through_them() -> None:
+    layout = gradtx.packing(PARAMS)
+    params, state = train(gradtx.flatten(SGD))
+    alone, plain = train(SGD)
+    expected = gradtx.schedule_free_eval_params(plain, alone)
+    found = layout.unpack(gradtx.schedule_free_eval_params(state, layout.pack(params)))
+    chex.assert_trees_all_close(found, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="a packed state, such as that of flatten, goes with packed param"):
+        gradtx.schedule_free_eval_params(state, params)
+    complex_ = {"c": jax.lax.complex(PARAMS["kernel"], PARAMS["kernel"].T)}
+    split = gradtx.split_real_and_imaginary(SGD)
+    params, state = train(split, 3, complex_)
+    found = gradtx.schedule_free_eval_params(state, params)["c"]
+    real = jax.tree.map(lambda x: x.real, _held(state).z["c"].real)
+    assert found.dtype == jnp.complex64
+    back = 1 / 0.9 - 1
+    np.testing.assert_allclose(found.real, params["c"].real + back * (params["c"].real - real), rtol=1e-5)
+
+
 def test_what_is_no_such_state_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no schedule_free in this state"):
+    with pytest.raises(ValueError, match="there is no ScheduleFreeState in this state"):
         gradtx.schedule_free_eval_params(gradtx.adam(0.1).init(PARAMS), PARAMS)
     with pytest.raises(ValueError, match=r"a parameter has shape \(2,\), but the state's \(3,\)"):
         gradtx.schedule_free_eval_params(SGD.init({"w": jnp.ones(3)}), {"w": jnp.ones(2)})

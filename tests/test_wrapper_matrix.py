@@ -52,6 +52,7 @@ def _one_group(params):
 WRAPPERS = {
     "accumulate": lambda tx: gradtx.accumulate(tx, 2),
     "apply_if_finite": lambda tx: gradtx.apply_if_finite(tx, STEPS),
+    "average_params": gradtx.average_params,
     "chain": lambda tx: gradtx.chain(tx),
     "conditionally_mask": lambda tx: gradtx.conditionally_mask(tx, _even),
     "conditionally_transform": lambda tx: gradtx.conditionally_transform(tx, _even),

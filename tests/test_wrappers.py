@@ -255,6 +255,50 @@ def test_lookahead_may_begin_its_optimizer_anew() -> None:
     assert np.all(np.asarray(kept.inner[0].velocity["bias"]) != 0)
 
 
+def test_a_poison_between_synchronisations_does_not_reach_the_slow_weights() -> None:
+    """They are what a run that broke can go back to."""
+    _, state = train(gradtx.lookahead(gradtx.sgd(0.1), 3, 0.5), [MICRO[0], NAN])
+    chex.assert_trees_all_equal(state.slow, PARAMS)
+
+
+# ---------------------------------------------------------------- averages
+
+
+def test_an_average_of_parameters_is_kept_and_found() -> None:
+    tx = gradtx.average_params(gradtx.sgd(0.1, momentum=0.9), 0.75)
+    path, state = train(tx, MICRO)
+    plain, _ = train(gradtx.sgd(0.1, momentum=0.9), MICRO)
+    chex.assert_trees_all_equal(path, plain)  # the steps are the optimizer's
+    expected = np.asarray(PARAMS["kernel"], np.float64)
+    for params in path:
+        expected = 0.75 * expected + 0.25 * np.asarray(params["kernel"], np.float64)
+    found = gradtx.averaged_params(state, path[-1])
+    np.testing.assert_allclose(found["kernel"], expected, rtol=1e-6)
+    nested = gradtx.masked(gradtx.chain(tx), "kernel")
+    path, state = train(nested, MICRO)
+    found = gradtx.averaged_params(state, path[-1])
+    np.testing.assert_allclose(found["kernel"], expected, rtol=1e-6)
+    chex.assert_trees_all_equal(found["bias"], path[-1]["bias"])
+    with pytest.raises(ValueError, match="there is no AverageParamsState in this state"):
+        gradtx.averaged_params(ADAM.init(PARAMS), PARAMS)
+
+
+def test_a_schedule_makes_it_the_mean_and_narrow_parameters_a_wide_one() -> None:
+    mean = gradtx.average_params(gradtx.sgd(0.1), lambda step: 1 - 1 / (step.astype(float) + 1))
+    path, state = train(mean, MICRO)
+    found = gradtx.averaged_params(state, path[-1])
+    close(found, jax.tree.map(lambda *p: sum(p) / len(p), *path))
+    half = {"w": jnp.ones(3, jnp.bfloat16)}
+    tx = gradtx.average_params(gradtx.sgd(1e-3))
+    params, state = half, tx.init(half)
+    for _ in range(50):  # each step is below bfloat16's rounding of 1: the parameters stay, and so must this
+        updates, state = tx.update(half, state, params)
+        params = gradtx.apply_updates(params, updates)
+    assert state.average["w"].dtype == jnp.float32
+    chex.assert_trees_all_equal(gradtx.averaged_params(state, params), half)
+    np.testing.assert_array_equal(state.average["w"], 1)
+
+
 def test_lookahead_needs_the_parameters_and_says_so() -> None:
     tx = gradtx.lookahead(gradtx.sgd(0.1))
     with pytest.raises(ValueError, match="lookahead needs the parameters"):

@@ -13,7 +13,7 @@ from gradtx.packing import packing
 from gradtx.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
 
-__all__ = ["flatten", "split_real_and_imaginary", "with_extra_args_support"]
+__all__ = ["RealAndImaginary", "flatten", "split_real_and_imaginary", "with_extra_args_support"]
 
 
 class flatten(GradientTransformation):

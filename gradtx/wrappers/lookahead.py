@@ -65,9 +65,13 @@ class lookahead(GradientTransformation):
         step = state.step + 1
         sync = step == self.sync_period
         alpha: Any = self.slow_step_size  # no schedule by now
-        share = jnp.where(sync, alpha, 0.0)
         moved = apply_updates(tree.widen(params), steps)
-        slow = tree.map(lambda new, old: numerics.lerp(old, new, share), moved, state.slow)
+        # Not a share of 0 in between: what is not finite in the fast weights would be kept.
+        slow = tree.map(
+            lambda new, old: jnp.where(sync, numerics.cast(numerics.lerp(old, new, alpha), old.dtype), old),
+            moved,
+            state.slow,
+        )
         out = jax.tree.map(
             lambda u, s, p: jnp.where(sync, numerics.cast(s, u.dtype) - numerics.cast(p, u.dtype), u),
             steps,

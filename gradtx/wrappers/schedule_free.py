@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach, read_by
 from gradtx.hyperparameters import DtypeName, Hyperparameter, NonNegative, Rate, Scalar
+from gradtx.states import seen_through
 from gradtx.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.value import static
@@ -118,27 +119,10 @@ def schedule_free_eval_params(state: PyTree, params: PyTree) -> PyTree:
         ValueError: there is no `schedule_free` in the state, or its trees are not the parameters'.
     """
 
-    def is_one(x: Any) -> bool:
-        return isinstance(x, ScheduleFreeState)
+    def average(held: ScheduleFreeState, y: jax.Array, z: jax.Array) -> jax.Array:
+        wide = numerics.wider(numerics.wide_dtype(y.dtype), z.dtype)
+        y_wide, z = numerics.cast(y, wide), numerics.cast(z, wide)
+        back = numerics.like(1.0 / held.b1 - 1.0, y_wide)
+        return numerics.cast(y_wide + back * (y_wide - z), y.dtype)
 
-    found = [x for x in jax.tree.leaves(state, is_leaf=is_one) if is_one(x)]
-    if not found:
-        raise ValueError("schedule_free_eval_params: there is no schedule_free in this state.")
-    for held in found:
-        back = 1.0 / held.b1 - 1.0
-
-        def average(y: jax.Array, z: Any, back: jax.Array = back) -> jax.Array:
-            if not jax.tree.leaves(z):  # another transformation's leaf
-                return y
-            if jnp.shape(z) != jnp.shape(y):
-                raise ValueError(
-                    f"schedule_free_eval_params: a parameter has shape {jnp.shape(y)}, but the state's "
-                    f"{jnp.shape(z)}. Pass the parameters that the optimizer was made for; a packed "
-                    "state goes with packed parameters."
-                )
-            wide = numerics.wider(numerics.wide_dtype(y.dtype), z.dtype)
-            y_wide, z = numerics.cast(y, wide), numerics.cast(z, wide)
-            return numerics.cast(y_wide + numerics.like(back, y_wide) * (y_wide - z), y.dtype)
-
-        params = jax.tree.map(average, params, held.z)
-    return params
+    return seen_through("schedule_free_eval_params", ScheduleFreeState, "z", state, params, average)
