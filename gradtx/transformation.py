@@ -242,7 +242,7 @@ class foreign(GradientTransformation):
 
 
 def _in_the_dtypes_of(before: PyTree, after: PyTree) -> PyTree:
-    """A foreign state with its dtypes kept: of float32 updates, Optax makes a float32 state of a bfloat16 one."""
+    """A foreign state with its dtypes kept: of float32 updates, Optax would make a bfloat16 one float32."""
     if jax.tree.structure(before) != jax.tree.structure(after):
         return after
 

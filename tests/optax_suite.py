@@ -264,8 +264,8 @@ FILE = pathlib.Path(__file__).parent.parent / "docs" / "optax-suite.md"
 HEAD = """# Optax's own tests against gradtx
 
 The tests in Optax {version} that concern gradients, with `from gradtx.interop import optax` in the place of
-Optax: {passed} of {ran} pass; {skipped} skip themselves. Written by `python -m tests.optax_suite`, which takes
-a while; a part of them runs with gradtx's tests. Of what gradtx does not have, Optax's own is tested.
+Optax: {passed} of {ran} pass; {skipped} skip themselves. Written by `python -m tests.optax_suite`, which
+takes a while; a part of them runs with gradtx's tests. Of what gradtx does not have, Optax's own is tested.
 
 | module | pass | do not | skipped |
 |---|---|---|---|

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests import optax_suite
-from tests.optax_suite import CONCERN_GRADIENTS, FILE, MAY_PASS, REASONS, load, part, run, cases_in, why_not
+from tests.optax_suite import CONCERN_GRADIENTS, FILE, MAY_PASS, REASONS, cases_in, load, part, run, why_not
 
 EVERY = 40  # sets of parameters: more would take too long for every run of the tests
 
