@@ -169,8 +169,8 @@ def _same(there: Any, mine: Any) -> bool:
     """Whether a default means the same; one where Optax has none is no difference to a program."""
     if there is inspect.Parameter.empty or there is mine:
         return True
-    if callable(there) and not inspect.isclass(there):
-        return True  # Optax's function for gradtx's schedule of it
+    if isinstance(there, peer.GradientTransformation) or (callable(there) and not inspect.isclass(there)):
+        return mine is not None  # Optax's pair, or function, for gradtx's value of it
     try:
         return bool(there == mine) or getattr(there, "__name__", None) == mine
     except (TypeError, ValueError):
