@@ -243,7 +243,8 @@ class foreign(GradientTransformation):
 
 def _in_the_dtypes_of(before: PyTree, after: PyTree) -> PyTree:
     """A foreign state with its dtypes kept: of float32 updates, Optax would make a bfloat16 one float32."""
-    if jax.tree.structure(before) != jax.tree.structure(after):
+    structure: Any = jax.tree.structure(before)
+    if structure != jax.tree.structure(after):
         return after
 
     def keep(old: Any, new: Any) -> Any:
