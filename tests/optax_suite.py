@@ -1,10 +1,10 @@
-"""Optax's own tests, run against `gradtx.interop.optax`: `python -m tests.optax_suite`.
+"""Optax's own tests, run against `gradtx.interop.optax`: `python -m tests.optax_suite [--every=N] [modules]`.
 
 Optax's wheel has its tests. Each module of them is loaded anew while `optax` and all that is in it, private
 modules too, are replaced by stand-ins that give gradtx's object wherever gradtx has one.
 
-The whole run takes long; its result is written to tests/recorded/optax-suite.md. The tests hold what it says
-of a part of them.
+The whole run takes long, and writes docs/optax-suite.md; with --every=N it takes one in N of each test's sets
+of parameters. gradtx's tests run a part of them.
 """
 
 from __future__ import annotations
@@ -193,14 +193,14 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def part(tests: list[unittest.TestCase], module: str, every: int) -> list[unittest.TestCase]:
-    """One in so many of each method's sets of parameters, the first among them; without the slow."""
+def part(tests: list[unittest.TestCase], every: int) -> list[unittest.TestCase]:
+    """One in so many of each method's sets of parameters, the first among them."""
     seen: dict[str, int] = {}
     chosen = []
     for test in tests:
         method = name_of(test).partition("(")[0]
         nth = seen[method] = seen.get(method, -1) + 1
-        if nth % every == 0 and not re.search(SLOW, f"{module} {name_of(test)}"):
+        if nth % every == 0:
             chosen.append(test)
     return chosen
 
@@ -264,24 +264,29 @@ FILE = pathlib.Path(__file__).parent.parent / "docs" / "optax-suite.md"
 HEAD = """# Optax's own tests against gradtx
 
 The tests in Optax {version} that concern gradients, with `from gradtx.interop import optax` in the place of
-Optax: {passed} of {ran} pass; {skipped} skip themselves. Written by `python -m tests.optax_suite`, which
-takes a while; a part of them runs with gradtx's tests. Of what gradtx does not have, Optax's own is tested.
+Optax: {passed} of {ran} pass; {skipped} skip themselves. Written by `{command}`, which takes a while;
+a part of them runs with gradtx's tests.{sampled} Of what gradtx does not have, Optax's own is tested.
 
 | module | pass | do not | skipped |
 |---|---|---|---|
 """
 
 
-def page(outcomes: dict[str, list[Outcome]]) -> str:
+def page(outcomes: dict[str, list[Outcome]], every: int = 1) -> str:
     """What became of the tests, module by module, and why some do not pass."""
-    every = [o for found in outcomes.values() for o in found]
+    run = [o for found in outcomes.values() for o in found]
 
     def count(result: str, found: list[Outcome]) -> int:
         return sum(o.result == result for o in found)
 
-    passed, failed = count("passed", every), count("failed", every)
+    passed, failed = count("passed", run), count("failed", run)
     text = HEAD.format(
-        version=peer.__version__, passed=passed, ran=passed + failed, skipped=count("skipped", every)
+        version=peer.__version__,
+        passed=passed,
+        ran=passed + failed,
+        skipped=count("skipped", run),
+        command="python -m tests.optax_suite" + (f" --every={every}" if every > 1 else ""),
+        sampled=f" One in {every} of each test's sets of parameters has been run." if every > 1 else "",
     )
     for module, found in outcomes.items():
         numbers = " | ".join(str(count(result, found)) for result in ("passed", "failed", "skipped"))
@@ -303,11 +308,13 @@ def page(outcomes: dict[str, list[Outcome]]) -> str:
     return text
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run all tests, or those of some modules; write the page if all."""
+    names = [x for x in arguments if not x.startswith("--every=")]
+    every = next((int(x.partition("=")[2]) for x in arguments if x not in names), 1)
     outcomes: dict[str, list[Outcome]] = {}
     for name in names or CONCERN_GRADIENTS:
-        outcomes[name] = [run(test) for test in cases_in(load(name))]
+        outcomes[name] = [run(test) for test in part(list(cases_in(load(name))), every)]
         for o in outcomes[name]:
             known = why_not(name, o.name)
             if (
@@ -320,7 +327,7 @@ def main(names: list[str]) -> None:
             f"{name}: {len(outcomes[name])} tests, {sum(o.seconds for o in outcomes[name]):.0f} s", flush=True
         )
     if not names:
-        FILE.write_text(page(outcomes))
+        FILE.write_text(page(outcomes, every))
 
 
 if __name__ == "__main__":
