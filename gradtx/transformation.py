@@ -21,7 +21,7 @@ from gradtx import numerics
 from gradtx.anatomy import Reach, keywords, remembered_by_value
 from gradtx.guard import guard_init, guard_update
 from gradtx.hyperparameters import Hyperparameter
-from gradtx.kinds import Flag, Integer, Kind
+from gradtx.kinds import Flag, Integer, Kind, is_array
 from gradtx.tree import PyTree
 from gradtx.value import Value, static
 
@@ -237,7 +237,22 @@ class foreign(GradientTransformation):
     def update(
         self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        return self.update_fn(updates, state, params, **(extra if self.takes_any_extra else {}))
+        out, after = self.update_fn(updates, state, params, **(extra if self.takes_any_extra else {}))
+        return out, _in_the_dtypes_of(state, after)
+
+
+def _in_the_dtypes_of(before: PyTree, after: PyTree) -> PyTree:
+    """A foreign state with its dtypes kept: of float32 updates, Optax would make a bfloat16 one float32."""
+    structure: Any = jax.tree.structure(before)
+    if structure != jax.tree.structure(after):
+        return after
+
+    def keep(old: Any, new: Any) -> Any:
+        if not is_array(old) or not is_array(new) or old.dtype == new.dtype:
+            return new
+        return new.astype(old.dtype)
+
+    return jax.tree.map(keep, before, after)
 
 
 GradientTransformation.kinds = {

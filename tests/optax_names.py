@@ -169,10 +169,12 @@ def _same(there: Any, mine: Any) -> bool:
     """Whether a default means the same; one where Optax has none is no difference to a program."""
     if there is inspect.Parameter.empty or there is mine:
         return True
-    if callable(there) and not inspect.isclass(there):
-        return True  # Optax's function for gradtx's schedule of it
+    if isinstance(there, peer.GradientTransformation) or (callable(there) and not inspect.isclass(there)):
+        return True  # Optax's pair or function; gradtx has its own value, or None for it
+    if getattr(there, "__name__", None) == "float32":
+        return mine in (None, "float32")  # None is at least float32
     try:
-        return bool(there == mine) or getattr(there, "__name__", None) == mine
+        return bool(there == mine)
     except (TypeError, ValueError):
         return False
 

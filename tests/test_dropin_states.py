@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 
 import chex
 import jax
@@ -46,6 +47,47 @@ def test_a_moment_is_found_by_optaxs_name(name: str) -> None:
     mine = looked_up(optax, getattr(optax, name)(), MOMENTS[name])
     theirs = looked_up(peer, getattr(peer, name)(), MOMENTS[name])
     chex.assert_trees_all_close(mine, theirs, rtol=2e-5)
+
+
+# Optax's names in states whose numbers may differ, where gradtx follows the paper.
+KEPT = {
+    "contrib.acprop": ["mu", "nu", "count"],
+    "contrib.cocob": ["init_particles", "subgradients", "reward"],
+    "contrib.dadapt_adamw": ["exp_avg", "exp_avg_sq", "grad_sum", "estim_lr", "count"],
+    "contrib.dog": ["init_params", "max_dist", "is_init_step", "sum_sq_norm_grads"],
+    "contrib.dowg": ["init_params", "estim_sq_dist", "weighted_sq_norm_grads"],
+    "contrib.madgrad": ["grad_sum_sq", "s", "x0", "count"],
+    "contrib.momo": ["exp_avg", "barf", "gamma", "lb", "count"],
+    "contrib.momo_adam": ["exp_avg", "exp_avg_sq", "count"],
+    "contrib.prodigy": ["exp_avg", "exp_avg_sq", "grad_sum", "params0", "estim_lr", "count"],
+    "contrib.sophia": ["mu", "nu", "count"],
+    "novograd": ["count"],
+    "rprop": ["step_sizes"],
+    "scale_by_factored_rms": ["v", "count"],
+    "noisy_sgd": ["rng_key"],
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_optax_keeps_is_found_by_its_name(name: str) -> None:
+    at, _, last = name.rpartition(".")
+
+    def state(library):
+        make = getattr(getattr(library, at) if at else library, last)
+        with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"):
+            warnings.simplefilter("ignore")  # Optax asks for a key
+            try:
+                return make().init(PARAMS)
+            except TypeError:
+                return make(1.0).init(PARAMS)
+
+    ours, theirs = state(optax), state(peer)
+    for key in KEPT[name]:
+        mine, its = optax.tree.get(ours, key), peer.tree.get(theirs, key)
+        assert its is not None, key
+        assert mine is not None, key
+        if jax.tree.structure(its) == jax.tree.structure(PARAMS):
+            chex.assert_trees_all_equal_shapes(mine, its)
 
 
 def test_a_velocity_and_an_average_are_found_by_optaxs_names() -> None:

@@ -76,6 +76,18 @@ def test_optax_pieces_work_inside_ours() -> None:
     chex.assert_trees_all_close(results[0], results[1], rtol=2e-5)
 
 
+@pytest.mark.parametrize("make", [optax.sm3, optax.rprop, optax.adam, optax.contrib.madgrad])
+def test_a_foreign_state_keeps_its_dtypes(make) -> None:
+    """Updates inside gradtx are float32; Optax would make its bfloat16 state float32 at the first of them."""
+    params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    tx = gradtx.accumulate(make(1e-3), 1)
+    state = tx.init(params)
+    with jax.numpy_dtype_promotion("standard"):
+        updates, after = jax.jit(tx.update)(params, state, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+
+
 def test_from_optax_and_back() -> None:
     theirs = optax.adam(0.1)
     assert from_optax(theirs) == from_optax(theirs)

@@ -14,13 +14,8 @@ from gradtx.hyperparameters import Number
 from gradtx.interop.optax import lookup
 from gradtx.interop.optax.fast_and_slow import LookaheadParams, lookahead
 from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
-from gradtx.interop.optax.pairs import (
-    GradientTransformation as Pair,
-)
-from gradtx.interop.optax.pairs import (
-    GradientTransformationExtraArgs,
-    with_extra_args_support,
-)
+from gradtx.interop.optax.pairs import GradientTransformation as Pair
+from gradtx.interop.optax.pairs import GradientTransformationExtraArgs
 from gradtx.masks import Mask, select
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -133,23 +128,6 @@ def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Any, eps: An
         return jnp.maximum(size + numerics.like(eps, size), m - numerics.like(weight, m) * m)
 
     return jax.tree.map(step, updates, moments, is_leaf=lambda x: x is None)
-
-
-def safe_increment(count: jax.typing.ArrayLike) -> jax.Array:
-    """count + 1, held at the largest number of its dtype.
-
-    Args:
-        count: a whole or a real number.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    count = jnp.asarray(count)
-    if jnp.issubdtype(count.dtype, jnp.integer):
-        return numerics.safe_increment(count)
-    if not jnp.issubdtype(count.dtype, jnp.floating):
-        raise ValueError(f"safe_increment: expected a whole or a real number, not {count.dtype}.")
-    return jnp.minimum(count, jnp.finfo(count.dtype).max - 1) + 1
 
 
 def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) -> jax.Array:
@@ -280,13 +258,11 @@ _SHARED = {
     "multi_transform": multi_transform,
     "noisy_sgd": noisy_sgd,
     "partition": partition,
-    "safe_increment": safe_increment,
     "scale_by_learning_rate": scale_by_learning_rate,
     "selective_transform": selective_transform,
     "update_infinity_moment": update_infinity_moment,
     "update_moment": update_moment,
     "update_moment_per_elem_norm": update_moment_per_elem_norm,
-    "with_extra_args_support": with_extra_args_support,
 }
 
 ADAPTERS: dict[str, dict[str, Any]] = {

@@ -7,10 +7,8 @@ from typing import Any
 import optax
 
 import gradtx
-from gradtx.anatomy import read_by
-from gradtx.tree import PyTree
 
-__all__ = ["GradientTransformation", "GradientTransformationExtraArgs", "with_extra_args_support"]
+__all__ = ["GradientTransformation", "GradientTransformationExtraArgs"]
 
 
 class _Pair(type):
@@ -61,37 +59,3 @@ _THEIRS: dict[type, type] = {
     GradientTransformation: optax.GradientTransformation,
     GradientTransformationExtraArgs: optax.GradientTransformationExtraArgs,
 }
-
-
-class any_extra(gradtx.GradientTransformation):
-    """A transformation that takes extra arguments which nothing in it reads, whatever their names.
-
-    Args:
-        inner: the transformation.
-    """
-
-    reach = gradtx.Reach.ENTRY
-    takes_any_extra = True
-    inner: gradtx.GradientTransformation
-
-    def init(self, params: PyTree) -> Any:
-        return self.inner.init(params)
-
-    def update(
-        self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, Any]:
-        return self.inner.update(updates, state, params, **read_by(self.inner, extra))
-
-
-def with_extra_args_support(tx: Any) -> Any:
-    """The same transformation, which takes any extra argument.
-
-    gradtx's refuse a name that nothing in them reads, with the nearest one that something does; whoever
-    calls this asks for all to be let through.
-
-    Args:
-        tx: a transformation of gradtx or of Optax.
-    """
-    if not isinstance(tx, gradtx.GradientTransformation):
-        return optax.with_extra_args_support(tx)
-    return tx if tx.takes_any_extra else any_extra(tx)
