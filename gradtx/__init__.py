@@ -8,6 +8,7 @@ params = gradtx.apply_updates(params, updates)
 
 from gradtx import laws, numerics, plot, tree
 from gradtx.anatomy import Reach
+from gradtx.citing import cite
 from gradtx.clipping import (
     adaptive_grad_clip,
     clip_by_block_rms,
@@ -28,11 +29,13 @@ from gradtx.decay import (
     decoupled,
 )
 from gradtx.donation import NeedlessCopies, needless_copies
+from gradtx.explaining import Explanation, explain
 from gradtx.functions import stateless, stateless_with_tree_map
 from gradtx.hyperparameters import Adaptive, Schedule, affine, from_function
 from gradtx.laws import check_transformation
 from gradtx.layers import layerwise, per_layer
 from gradtx.masks import by_path
+from gradtx.memory import MemoryReport, memory_report
 from gradtx.moments import (
     bias_correction,
     dampen,
