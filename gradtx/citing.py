@@ -70,7 +70,7 @@ def _values(value: Value) -> Iterator[Value]:
     yield value
     if is_transformation(value) and value.is_composite:  # type: ignore[attr-defined]
         yield from _values(value.made_of()[0])  # type: ignore[attr-defined]
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+    for field in dataclasses.fields(value):
         held: list[Any] = jax.tree.leaves(getattr(value, field.name), is_leaf=lambda x: isinstance(x, Value))
         for inner in held:
             if isinstance(inner, Value):

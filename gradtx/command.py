@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +66,7 @@ def _told() -> Iterator[None]:
 @click.version_option(gradtx.__version__, prog_name="gradtx")
 def cli() -> None:
     """Ask gradtx about an optimizer: an expression such as 'adamw(1e-3)'."""
-    if jax.config.jax_platforms is None:  # a question needs no accelerator, and must not take its memory
+    if "JAX_PLATFORMS" not in os.environ:  # a question needs no accelerator, and must not take its memory
         jax.config.update("jax_platforms", "cpu")
 
 
@@ -148,8 +149,9 @@ def memory(
 def plot_schedule(expressions: tuple[Any, ...], steps: int, output: str) -> None:
     """A picture of one schedule or several, as PNG, SVG or PDF by the name's ending."""
     with _told():
-        axes = gradtx.plot.schedules(*expressions, steps=steps)
-        axes.figure.savefig(output)
+        figure = gradtx.plot.schedules(*expressions, steps=steps).get_figure(root=True)
+        assert figure is not None  # it is new, and so are its axes
+        figure.savefig(output)
     click.echo(output)
 
 

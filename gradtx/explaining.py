@@ -172,7 +172,7 @@ def _schedule(label: str, schedule: Schedule) -> _Node:
 def _schedules(value: Value) -> list[_Node]:
     """The schedules that are arguments of a value."""
     found = []
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+    for field in dataclasses.fields(value):
         inside = getattr(value, field.name)
         many = inside if isinstance(inside, (tuple, list)) else (inside,)
         found += [_schedule("" if many is inside else field.name, x) for x in many if isinstance(x, Schedule)]

@@ -244,7 +244,7 @@ def _is_operand(text: str, start: int, end: int) -> bool:
 
 def _is_article(token: str, text: str, at: int) -> bool:
     """`a` in front of a word, which is no number."""
-    return token in "aA" and bool(re.compile(r" [A-Za-z-]{2,}(?!\()").match(text, at))
+    return token in "aA" and bool(re.compile(r" (?:\d+-)?[A-Za-z-]{2,}(?!\()").match(text, at))
 
 
 def _closing(text: str, at: int) -> int:

@@ -105,8 +105,10 @@ def memory_report(
 
     Raises:
         ValueError: a number is out of its range.
-        TypeError: a dtype is none.
+        TypeError: a dtype is none, or `tx` no transformation.
     """
+    if not isinstance(tx, GradientTransformation):
+        raise TypeError(f"memory_report: expected a transformation, not {tx!r}.")
     if devices < 1 or zero not in (0, 1, 2, 3):
         raise ValueError(
             f"memory_report(devices={devices!r}, zero={zero!r}): expected at least one device, and a stage "

@@ -94,7 +94,7 @@ def held(value: Value) -> list[tuple[str, Value]]:
     if isinstance(value, GradientTransformation) and value.is_composite:
         return [("", value.made_of()[0])]
     found: list[tuple[str, Value]] = []
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+    for field in dataclasses.fields(value):
         inside = getattr(value, field.name)
         if isinstance(inside, Mapping):
             found += [(str(name), x) for name, x in inside.items()]
@@ -106,27 +106,27 @@ def held(value: Value) -> list[tuple[str, Value]]:
 
 
 def _piece(label: str, value: Any, call: InitCall, counted: bool) -> Piece:
-    """The piece for one call of `init`; `value` is what was written, and `call.tx` has numbers for schedules."""
-    own = _own(call) if counted else ()
-    inner = call.inner
-    if isinstance(call.state, HyperparamsState) and [type(c.tx) for c in inner] == [type(call.tx)]:
-        same = _piece(label, value, inner[0], counted)  # itself, with the schedules looked up
+    """The piece for one call of `init`: `value` as it was written; `call.tx` has numbers for schedules."""
+    mine = {id(leaf) for leaf in jax.tree.leaves(call.state)}
+    # Under vmap a part's own leaves are others than those in the state around it, which count for its holder.
+    there = [counted and all(id(x) in mine for x in jax.tree.leaves(made.state)) for made in call.inner]
+    own = _own(call, there) if counted else ()
+    if isinstance(call.state, HyperparamsState) and [type(c.tx) for c in call.inner] == [type(call.tx)]:
+        same = _piece(label, value, call.inner[0], there[0])  # itself, with the schedules looked up
         return same._replace(keeps=(*own, *same.keeps))
     written = held(value)
     parts = []
-    mine = {id(leaf) for leaf in jax.tree.leaves(call.state)}
-    for made in inner:
+    for made, is_there in zip(call.inner, there, strict=True):
         at = next((i for i, (_, x) in enumerate(written) if type(x) is type(made.tx)), None)
         name, part = ("", made.tx) if at is None else written.pop(at)
-        # Under vmap a part's own leaves are others than those that the state around it has.
-        there = counted and all(id(leaf) in mine for leaf in jax.tree.leaves(made.state))
-        parts.append(_piece(name, part, made, there))
+        parts.append(_piece(name, part, made, is_there))
     return Piece(label, value, own, tuple(parts))
 
 
-def _own(call: InitCall) -> tuple[Kept, ...]:
-    """The leaves of a state that no part of it has made, by field."""
-    theirs = collections.Counter(id(x) for made in call.inner for x in jax.tree.leaves(made.state))
+def _own(call: InitCall, there: list[bool]) -> tuple[Kept, ...]:
+    """The leaves of a state that are of none of its parts, by field."""
+    parts = [made.state for made, is_there in zip(call.inner, there, strict=True) if is_there]
+    theirs = collections.Counter(id(leaf) for leaf in jax.tree.leaves(parts))
     fields: dict[str, list[tuple[str, Array]]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(call.state):
         if theirs[id(leaf)] > 0:

@@ -145,7 +145,7 @@ class Value:
         return _layout(self, 0)
 
     def _repr_markdown_(self) -> str | None:
-        """What a notebook shows: the composition with its formulas; None, and so the repr, where there is none."""
+        """What a notebook shows: the composition with its formulas; None, and then the repr, without one."""
         return _explained(self, lambda explanation: explanation.markdown)
 
     def _repr_latex_(self) -> str | None:
