@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 import gradtx
 from gradtx.command import cli
 from gradtx.expression import read_value
+from tests import markdown
 from tests.test_laws import HOLD_FUNCTIONS, SCHEDULES, TRANSFORMATIONS, build
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -147,6 +149,19 @@ def test_mistakes_are_told_without_a_traceback(arguments, message) -> None:
     assert shown.exit_code in (1, 2)
     assert isinstance(shown.exception, SystemExit)
     assert message in " ".join(shown.output.split())
+
+
+PAGE = (ROOT / "docs" / "explaining.md").read_text()
+LINES = [
+    line for block in markdown.blocks(PAGE) if block.language == "bash" for line in block.text.splitlines()
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_page_shows_commands_that_run(line: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # pictures go there
+    program, *arguments = shlex.split(line)
+    assert (program, run(*arguments).exit_code) == ("gradtx", 0)
 
 
 def test_it_is_a_program() -> None:
