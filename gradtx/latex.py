@@ -43,6 +43,7 @@ _SYMBOLS = {
     "≈": r"\approx",
     "∈": r"\in",
     "→": r"\to",
+    "←": r"\leftarrow",
     "±": r"\pm",
     "∇": r"\nabla",
     "∂": r"\partial",
@@ -77,7 +78,7 @@ _TOKEN = re.compile(
     r"""(?P<code>`[^`]*`)
       | (?P<space>\s+)
       | (?P<symbol><=|>=|\.\.\.)
-      | (?P<word>(?:\d+-)?[A-Za-z]+(?:[-'_][A-Za-z]+)*)
+      | (?P<word>(?:\d+-)?[A-Za-z]+(?:[-'_][A-Za-z]+)*(?:(?<=[a-z]{2})\d+)?)
       | (?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)
       | (?P<other>.)""",
     re.VERBOSE,
@@ -114,14 +115,15 @@ def _inline(cell: str, markdown: bool) -> str:
 
 
 def equations(lines: list[str]) -> str:
-    """The lines of a block of formulas, aligned at their first equals sign; cells stand apart in a line."""
+    """The lines of a block of formulas, aligned at their first = or ←; cells stand apart in a line."""
     rows = []
     for line in lines:
         cells = re.split(r"\s{2,}", line.strip())
-        left, equals, right = cells[0].partition(" = ")
-        if not equals and len(cells) > 1 and cells[1].startswith("= "):  # `uₜ     = ...`
-            left, equals, right = cells.pop(0), " = ", cells[0][2:]
-        first = f"{latex(left)} &= {latex(right)}" if equals else f"&{latex(left)}"
+        if len(cells) > 1 and cells[1][:2] in ("= ", "← "):  # `uₜ     = ...`
+            cells[:2] = [f"{cells[0]} {cells[1]}"]
+        at = re.search(r" [=←] ", cells[0])
+        left, right = (cells[0][: at.start()], cells[0][at.start() + 1 :]) if at else ("", cells[0])
+        first = f"{latex(left)} &{latex(right)}".strip()
         rows.append(r" \qquad ".join([first, *map(latex, cells[1:])]))
     return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
 
@@ -174,7 +176,7 @@ def _convert(text: str, markdown: bool) -> list[tuple[bool, str]]:
             name = "\\" + token if token in _NAMED else rf"\operatorname{{{escape(token)}}}"
             out.append((False, name))
         elif kind == "word" and (len(token) > 1 or _is_article(token, text, at)):
-            is_term = depth > 0 or _is_operand(text, match.start(), at)
+            is_term = _is_term(text, match.start(), at, depth)
             plain = token if markdown else escape(token)
             out.append((False, rf"\mathrm{{{escape(token)}}}") if is_term else (True, plain))
         elif kind == "other" and token in ",.;:!?" and (not behind.strip()) and out:
@@ -186,9 +188,11 @@ def _convert(text: str, markdown: bool) -> list[tuple[bool, str]]:
         elif kind == "other" and (token in _SUBSCRIPTS or token in _SUPERSCRIPTS):
             table, mark = (_SUBSCRIPTS, "_") if token in _SUBSCRIPTS else (_SUPERSCRIPTS, "^")
             run = token
-            while text[at : at + 1] in table and at < len(text):
-                run, at = run + text[at], at + 1
-            out.append((False, f"{mark}{{{''.join(table[c] for c in run).strip()}}}"))
+            while (found := text[at : at + 1]) in table or (found == "," and text[at + 1 : at + 2] in table):
+                if not found:
+                    break
+                run, at = run + found, at + 1
+            out.append((False, f"{mark}{{{''.join(table.get(c, c) for c in run).strip()}}}"))
         elif kind == "other" and token == "√":
             end = _closing(text, at) if behind == "(" else _atom_end(text, at)
             inside = text[at + 1 : end] if behind == "(" and end else text[at : end or at]
@@ -234,10 +238,11 @@ def _is_script(character: str) -> bool:
     return bool(character) and (character in _SUBSCRIPTS or character in _SUPERSCRIPTS)
 
 
-def _is_operand(text: str, start: int, end: int) -> bool:
-    """Whether a word stands beside an operator or a bar, as in `step + 1` and |best|."""
+def _is_term(text: str, start: int, end: int, depth: int) -> bool:
+    """Whether a word is a quantity: beside an operator or a bar, as in step + 1, or alone in parentheses."""
     before, after = text[:start], text[end:]
-    return bool(
+    alone = not re.search(r"[A-Za-z]{2,} $", before) and not re.match(r" [A-Za-z]{2,}", after)
+    return (depth > 0 and alone) or bool(
         re.search(rf"( [{_OPERATORS}] |[|‖⌊])$", before) or re.match(rf" [{_OPERATORS}] |[|‖⌋]", after)
     )
 

@@ -133,7 +133,7 @@ def _texts() -> dict[str, str]:
 
 @pytest.mark.parametrize("link", references())
 def test_docstrings_and_entries_agree(link: str) -> None:
-    """Where a docstring quotes a title in front of a link, it is the entry's, with its year."""
+    """Where a docstring quotes titles in front of a link, one is the entry's, with its year or arXiv's."""
     (entry,) = _parsed(references()[link]).entries.values()
     for name, text in _texts().items():
         for found in re.finditer(rf"{re.escape(link)}(?![\w.])", text):
@@ -141,7 +141,8 @@ def test_docstrings_and_entries_agree(link: str) -> None:
             if quoted := re.findall(r'"([^"]+)"', before):
                 title = _plain(entry.fields["title"])
                 assert any(title.startswith(_plain(q)) for q in quoted), f"{name}: {before[-200:]}"
-                assert entry.fields["year"] in before, f"{name}: {before[-200:]}"
+                years = {entry.fields["year"], *(f"20{yy}" for yy in re.findall(r"/abs/(\d\d)", link))}
+                assert any(year in before for year in years), f"{name}: {before[-200:]}"
 
 
 # ---------------------------------------------------------------- the entries

@@ -48,7 +48,10 @@ CLASSES = {
         ("λ = 1 in the paper", r"\lambda = 1\text{ in the paper}"),
         ("the update is `scale_by_x` of g", r"\text{the update is \texttt{scale\_by\_x} of }g"),
         ("sqrt(sqrt(x) + (y)) z", r"\sqrt{\sqrt{x} + (y)} z"),
-        ("sqrt(never closed", r"\operatorname{sqrt}(\mathrm{never} \mathrm{closed}"),
+        ("sqrt(never closed", r"\operatorname{sqrt}(\text{never closed}"),
+        ("wₜ = (max of λ₁ ... λₜ)ᵖ", r"w_{t} = (\text{max of }\lambda_{1} \ldots \lambda_{t})^{p}"),
+        ("max(level, min_value) + Sₜ,ᵢ", r"\max(\mathrm{level}, \mathrm{min\_value}) + S_{t,i}"),
+        ("d₀ = estim_lr0", r"d_{0} = \mathrm{estim\_lr0}"),
         ("f(x", "f(x"),
         ("cos πx", r"\cos \pi x"),
         ("50% of α & γ #1", r"50\%\text{ of }\alpha \& \gamma \#1"),
@@ -68,11 +71,12 @@ def test_a_sentence_keeps_its_words_outside_of_the_mathematics() -> None:
 
 
 def test_a_block_is_aligned_at_its_equals_signs() -> None:
-    block = ["mₜ     = gₜ     v = 2", "λ mₜ  before"]
+    block = ["mₜ     = gₜ     v = 2", "λ mₜ  before", "q ← γ q"]
     assert equations(block) == (
         "\\begin{aligned}\n"
         "m_{t} &= g_{t} \\qquad v = 2 \\\\\n"
-        "&\\lambda m_{t} \\qquad \\text{before}\n"
+        "&\\lambda m_{t} \\qquad \\text{before} \\\\\n"
+        "q &\\leftarrow \\gamma q\n"
         "\\end{aligned}"
     )
 
@@ -84,7 +88,7 @@ def test_text_is_escaped() -> None:
 COMMANDS = """
     alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau
     upsilon varphi chi psi omega Gamma Delta Theta Lambda Xi Phi Psi Omega sum prod infty cdot times
-    le ge ne approx in to pm nabla partial lfloor rfloor lceil rceil langle rangle odot otimes circ
+    le ge ne approx in leftarrow to pm nabla partial lfloor rfloor lceil rceil langle rangle odot otimes circ
     top ldots sqrt hat bar tilde dot lVert rVert lvert rvert max min exp log cos sin tanh text
     texttt mathrm operatorname tfrac qquad begin end
 """

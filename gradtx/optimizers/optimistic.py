@@ -7,8 +7,8 @@ Where plain descent and ascent circle around the solution of a game, such as tha
 networks, this spirals in. Optimistic Adam does the same with Adam's direction in place of g.
 
 Mokhtari, Ozdaglar & Pattathil, "A Unified Analysis of Extra-gradient and Optimistic Gradient Methods for
-Saddle Point Problems: Proximal Point Approach", 2020. https://arxiv.org/abs/1901.08511
-Daskalakis et al., "Training GANs with Optimism", 2018. https://arxiv.org/abs/1711.00141
+Saddle Point Problems: Proximal Point Approach", 2019. https://arxiv.org/abs/1901.08511
+Daskalakis et al., "Training GANs with Optimism", 2017. https://arxiv.org/abs/1711.00141
 """
 
 from __future__ import annotations
