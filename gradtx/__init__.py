@@ -8,6 +8,7 @@ params = gradtx.apply_updates(params, updates)
 
 from gradtx import laws, numerics, plot, tree
 from gradtx.anatomy import Reach
+from gradtx.citing import cite
 from gradtx.clipping import (
     adaptive_grad_clip,
     clip_by_block_rms,
@@ -29,6 +30,7 @@ from gradtx.decay import (
     decoupled,
 )
 from gradtx.donation import NeedlessCopies, needless_copies
+from gradtx.explaining import Explanation, explain
 from gradtx.functions import stateless, stateless_with_tree_map
 from gradtx.hyperparameters import Adaptive, Schedule, affine, from_function
 from gradtx.laws import check_transformation
@@ -45,6 +47,7 @@ from gradtx.matrices import (
     scale_by_factored_rms,
     scale_by_shape,
 )
+from gradtx.memory import MemoryReport, memory_report
 from gradtx.microbatching import Accumulator, microbatch
 from gradtx.moments import (
     bias_correction,

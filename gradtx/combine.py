@@ -6,6 +6,8 @@
 
 A chain alone cannot express Adam, whose denominator must see the raw gradient while its numerator
 sees momentum. Each of these is a transformation again, so they nest without limit.
+
+Folklore: how transformations are composed; what they compose has its own sources.
 """
 
 from __future__ import annotations

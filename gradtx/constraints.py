@@ -1,4 +1,7 @@
-"""Updates that keep something true: no NaN, no negative parameter."""
+"""Updates that keep something true: no NaN, no negative parameter.
+
+Folklore: guards against values that must not occur.
+"""
 
 from __future__ import annotations
 

@@ -61,6 +61,9 @@ class add_proximal_weight_decay(GradientTransformation):
 
     Decay by the parameters after the step: it never overshoots 0, however large λ w is.
 
+    Zhuang, Liu, Cutkosky & Orabona, "Understanding AdamW through Proximal Methods and
+    Scale-Freeness", 2022. https://arxiv.org/abs/2202.00089
+
     Args:
         learning_rate: λ.
         weight_decay: w, at least 0.
@@ -96,6 +99,8 @@ class add_proximal_weight_decay(GradientTransformation):
 
 class decoupled(Composite):
     """A direction, decoupled weight decay and the learning rate, in the order that is asked for.
+
+    Folklore: an order of three parts; each of them has its own source.
 
     Args:
         direction: what the gradient says, without the learning rate.

@@ -1,4 +1,7 @@
-"""Transformations of a function: of the whole tree, or leaf by leaf."""
+"""Transformations of a function: of the whole tree, or leaf by leaf.
+
+Folklore: a frame for functions of your own; their source is yours to name.
+"""
 
 from __future__ import annotations
 

@@ -11,10 +11,12 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
+import contextvars
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from gradtx import tree
 from gradtx.anatomy import check_extra, follows, is_leafwise, keywords, takes_examples
@@ -23,7 +25,29 @@ from gradtx.runtime import HyperparamsState, advance, begin
 from gradtx.tree import MismatchError, PyTree
 from gradtx.value import per_class
 
-__all__ = ["guard_init", "guard_update", "state_class"]
+__all__ = ["InitCall", "guard_init", "guard_update", "init_calls", "state_class"]
+
+
+class InitCall(NamedTuple):
+    """One call of an `init`, and those that it made."""
+
+    tx: Any
+    state: PyTree
+    inner: list[InitCall]
+
+
+_calls: contextvars.ContextVar[list[InitCall] | None] = contextvars.ContextVar("calls", default=None)
+
+
+@contextlib.contextmanager
+def init_calls() -> Iterator[list[InitCall]]:
+    """The calls of `init` that are made meanwhile: who makes which part of a state."""
+    calls: list[InitCall] = []
+    token = _calls.set(calls)
+    try:
+        yield calls
+    finally:
+        _calls.reset(token)
 
 
 def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +55,15 @@ def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(init)
     def guarded(self: Any, params: PyTree) -> Any:
+        calls = _calls.get()
+        if calls is None:
+            return named(self, params)
+        with init_calls() as inner:
+            state = named(self, params)
+        calls.append(InitCall(self, state, inner))
+        return state
+
+    def named(self: Any, params: PyTree) -> Any:
         try:
             return begin(self, params, {}) if follows(self) else init(self, params)
         except MismatchError as error:

@@ -7,6 +7,8 @@ A field says what it accepts by its annotation:
 
 Any number may be given as a `Schedule`, and a bare function of the step becomes one. The
 transformation that holds it keeps a counter and sees the schedule's value at the current step.
+
+Folklore: arithmetic on numbers that depend on the step.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A scanned model keeps one array of shape (layers, ...) where an unrolled one has a leaf per layer.
 A trust ratio, a clip by block or a factored moment that takes such an array for one leaf mixes the
 layers. `per_layer` says which leaves are stacked; the result is that of the unrolled model.
+
+Folklore: a way to lay out parameters; each layer is treated as its own source says.
 """
 
 from __future__ import annotations

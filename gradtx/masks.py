@@ -8,6 +8,8 @@
 A path reads 'encoder/dense/kernel'. Trees are matched by path, not by container, so one made from
 a plain dict fits a Flax nnx State and the other way round. A *function* is a callable that is not
 itself a pytree: an Equinox model of booleans is a tree, and is never called.
+
+Folklore: a choice of leaves, and no method of optimization.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from gradtx.kinds import Maybe
 from gradtx.tree import MismatchError, PyTree, leaf_paths, unwrap_variables
 from gradtx.value import Value, accepted, nearest, static
 
-__all__ = ["Labels", "Mask", "Rule", "by_path", "is_function", "select", "selects"]
+__all__ = ["Labels", "Mask", "Rule", "by_path", "everywhere", "is_function", "select", "selects"]
 
 
 class by_path(Value):
@@ -104,9 +106,20 @@ Labels = Annotated[Any, Rule(str, "labels")]
 
 def selects(value: Value) -> bool:
     """Whether a field of `value` itself tells leaves apart: a mask or labels, and not for all alike."""
-    kinds = ((name, kind.inner if isinstance(kind, Maybe) else kind) for name, kind in accepted(type(value)))
-    held = (getattr(value, name) for name, kind in kinds if isinstance(kind, Rule))
+    held = (getattr(value, name) for name, _ in _rules(value))
     return any(rule is not None and rule is not True for rule in held)
+
+
+def everywhere(value: Any) -> Any:
+    """The value with each of its own masks selecting every leaf."""
+    masks = [name for name, rule in _rules(value) if rule.leaf is bool and getattr(value, name) is not None]
+    return value.replace(**dict.fromkeys(masks, True))
+
+
+def _rules(value: Value) -> list[tuple[str, Rule]]:
+    """The fields that hold a mask or labels."""
+    kinds = ((name, kind.inner if isinstance(kind, Maybe) else kind) for name, kind in accepted(type(value)))
+    return [(name, kind) for name, kind in kinds if isinstance(kind, Rule)]
 
 
 def select(rule: Any, tree: PyTree) -> PyTree:

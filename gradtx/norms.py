@@ -130,6 +130,9 @@ def _by_size(size: Callable[[jax.Array], jax.Array], updates: PyTree, params: Py
 class normalize_by_update_norm(GradientTransformation):
     """Divide by the norm of all leaves together: s g / (‖g‖ + ε).
 
+    Hazan, Levy & Shalev-Shwartz, "Beyond Convexity: Stochastic Quasi-Convex Optimization", 2015.
+    https://arxiv.org/abs/1507.02030
+
     Args:
         scale_factor: s, the norm of what comes out; any finite number.
         eps: ε, at least 0. With ε = 0 a gradient of zeros gives 0 / 0.

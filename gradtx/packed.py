@@ -1,4 +1,7 @@
-"""Transformations over packed parameters: most walk the buffers, some need the leaves that lie in them."""
+"""Transformations over packed parameters: most walk the buffers, some need the leaves that lie in them.
+
+Folklore: a way to lay out parameters; what walks them has its own source.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ step has as many arrays as there are dtypes.
 
 The gradient by the buffers comes out packed, with one concatenation. Packing the trees anew at each
 step would instead copy all of them twice.
+
+Folklore: a layout of memory, and no method of optimization.
 """
 
 from __future__ import annotations

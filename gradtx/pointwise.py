@@ -1,4 +1,7 @@
-"""Functions of each entry by itself; none has a state."""
+"""Functions of each entry by itself; none has a state.
+
+Folklore: elementary functions and constants, entry by entry.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """The last step of every optimizer: the learning rate, and the sign that makes updates descend; factors
-that change while training runs."""
+that change while training runs.
+
+Folklore: multiplication by a number; what makes the number has its own source.
+"""
 
 from __future__ import annotations
 

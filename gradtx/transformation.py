@@ -218,6 +218,8 @@ class foreign(GradientTransformation):
     It compares and hashes by the functions. `chain` and the other combinators wrap Optax's
     transformations in it by themselves.
 
+    Folklore: it knows nothing of the functions that it holds; cite what you wrap.
+
     Args:
         init_fn: params -> state.
         update_fn: (updates, state, params) -> (updates, state), with or without extra arguments.

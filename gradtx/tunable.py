@@ -7,6 +7,8 @@
 
 A name is a class and a field, `adamw.learning_rate`, with more in front where two are alike; any end of
 it that only one has will do.
+
+Folklore: a way to set numbers, and no method of optimization.
 """
 
 from __future__ import annotations

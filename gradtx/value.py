@@ -144,6 +144,15 @@ class Value:
     def __repr__(self) -> str:
         return _layout(self, 0)
 
+    def _repr_markdown_(self) -> str | None:
+        """What a notebook shows: the composition with its formulas; None, and then the repr, without one."""
+        return _explained(self, lambda explanation: explanation.markdown)
+
+    def _repr_latex_(self) -> str | None:
+        return _explained(
+            self, lambda explanation: f"$${explanation.equations}$$" if explanation.equations else None
+        )
+
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
@@ -288,6 +297,15 @@ def _key(x: Any) -> Any:
         if jax.tree_util.treedef_is_leaf(structure):
             raise _UnhashableError(f"{x!r}") from None
         return structure, tuple(_key(v) for v in leaves)
+
+
+def _explained(value: Value, form: Callable[[Any], str | None]) -> str | None:
+    import gradtx  # the public names, which are above this floor, when they are asked for
+
+    try:
+        return form(gradtx.explain(value))
+    except Exception:  # a notebook goes on with the repr, whatever is the matter
+        return None
 
 
 def _show(x: Any, indent: int) -> str:

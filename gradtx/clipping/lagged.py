@@ -11,6 +11,10 @@ What is another than in `clip_by_global_norm`:
   the clip by the global norm implies: no leaf's update is longer than c, and all together are no
   longer than c √L for L leaves.
 - The step after a large one is shortened by as much as the large one should have been.
+
+The clip is that of Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks",
+2013, algorithm 1; that it takes the norm of the step before is an idea of gradtx.
+https://arxiv.org/abs/1211.5063
 """
 
 from __future__ import annotations

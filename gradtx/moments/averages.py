@@ -27,6 +27,8 @@ class ema(GradientTransformation):
     Plain: it starts at `start` and is not debiased. `momentum` is this and `bias_correction`.
     (Optax's `ema` debiases by default.)
 
+    Folklore: exponential smoothing is older than its use for gradients.
+
     Args:
         decay: β, in [0, 1); it averages over about 1 / (1 - β) steps.
         start: m₀, the value of every entry before the first update.
@@ -92,6 +94,9 @@ class two_decay_ema(GradientTransformation):
 
     What it keeps is mₜ = β₂ mₜ₋₁ + (1 - β₂) gₜ. With β₁ < β₂ the current gradient counts for more
     in what it returns than in what it remembers; with β₁ = β₂ it is `ema`.
+
+    Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023, program 1.
+    https://arxiv.org/abs/2302.06675
 
     Args:
         read: β₁, in [0, 1).

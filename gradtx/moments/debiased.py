@@ -1,4 +1,7 @@
-"""The moments as optimizers use them: averages with their bias corrections, and division by a root."""
+"""The moments as optimizers use them: averages with their bias corrections, and division by a root.
+
+Folklore: compositions of an average, a root and a correction; the correction has its source.
+"""
 
 from __future__ import annotations
 

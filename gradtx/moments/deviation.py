@@ -35,8 +35,10 @@ class squared_deviation(GradientTransformation):
     `momentum`, and the average of these, after `bias_correction`, the debiased average of squares
     minus the square of that mean.
 
-    Welford, "Note on a method for calculating corrected sums of squares and products", 1962;
-    with weights: West, "Updating mean and variance estimates: an improved method", 1979.
+    Welford, "Note on a method for calculating corrected sums of squares and products", 1962.
+    https://doi.org/10.1080/00401706.1962.10490022
+    With weights: West, "Updating mean and variance estimates: an improved method", 1979.
+    https://doi.org/10.1145/359146.359153
 
     Args:
         decay: β, in [0, 1); that of the average behind it.

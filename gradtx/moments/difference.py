@@ -1,4 +1,7 @@
-"""How much the updates change from one step to the next."""
+"""How much the updates change from one step to the next.
+
+Folklore: a finite difference in time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What has been seen so far: sums and maxima."""
+"""What has been seen so far: sums and maxima.
+
+Folklore: a sum and a maximum; the optimizers that keep them have their sources.
+"""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ class trace(GradientTransformation):
     """Heavy-ball velocity: vₜ = β vₜ₋₁ + gₜ. Its steady state is g / (1 - β), not g.
 
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+    https://doi.org/10.1016/0041-5553(64)90137-5
     Nesterov's form as in Sutskever et al., "On the importance of initialization and momentum in
     deep learning", 2013, equation 3, at the shifted parameters.
     https://proceedings.mlr.press/v28/sutskever13.html
@@ -68,6 +69,8 @@ class dampen(GradientTransformation):
 
     There vₜ = β vₜ₋₁ + (1 - τ) gₜ starts at the whole first gradient, v₁ = g₁. With τ = β that is
     an exponential average that starts at the first gradient instead of zero.
+
+    Folklore: a convention of PyTorch's SGD, which names no source for it.
 
     Args:
         dampening: τ, in [0, 1).

@@ -5,6 +5,7 @@
     mₜ = γ mₜ₋₁ + (1 - γ) gₜ                  centered: vₜ - mₜ² in place of vₜ
 
 Tieleman & Hinton, "Lecture 6.5 - RMSProp", COURSERA: Neural Networks for Machine Learning, 2012.
+https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
 Centered, with momentum and the learning rate inside it: Graves, "Generating Sequences With
 Recurrent Neural Networks", 2013, equations 38 to 45. https://arxiv.org/abs/1308.0850
 

@@ -15,7 +15,9 @@ instead of θ it is `nesterov=True`, which takes its gradient where it stands: t
 for every schedule if λ is inside, and for a constant λ if it is outside.
 
 Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+https://doi.org/10.1016/0041-5553(64)90137-5
 Nesterov, "A method for solving the convex programming problem with convergence rate O(1/k²)", 1983.
+https://www.mathnet.ru/eng/dan46009
 Sutskever, Martens, Dahl & Hinton, "On the importance of initialization and momentum in deep
 learning", 2013, equations 1 to 4. https://proceedings.mlr.press/v28/sutskever13.html
 """
@@ -42,6 +44,9 @@ class sgd(Composite):
     The defaults are Optax's, and with `momentum` PyTorch's too; `rate_inside=True` is Keras' form.
     A learning rate of 0.1 with a momentum of 0.9 is a fair start for image networks. For a decay
     of the weights chain `add_l2_penalty` in front, as PyTorch's `weight_decay` does.
+
+    Robbins & Monro, "A Stochastic Approximation Method", 1951; momentum: see `trace`.
+    https://doi.org/10.1214/aoms/1177729586
 
     Args:
         learning_rate: λ, a number or a schedule.

@@ -1,4 +1,7 @@
-"""Schedules of schedules: one after the other, products, sums, and a clock that counts epochs."""
+"""Schedules of schedules: one after the other, products, sums, and a clock that counts epochs.
+
+Folklore: arithmetic on schedules; each of them has its own source.
+"""
 
 from __future__ import annotations
 

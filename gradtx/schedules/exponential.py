@@ -1,4 +1,7 @@
-"""Levels that are multiplied again and again: smoothly, every so many steps, or at given steps."""
+"""Levels that are multiplied again and again: smoothly, every so many steps, or at given steps.
+
+Folklore: decay by a factor is as old as training by gradients.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One level, or from one to another along a straight line or a power of it."""
+"""One level, or from one to another along a straight line or a power of it.
+
+Folklore: lines, powers and constants; none has a known first use as a schedule.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Levels at given steps, each a multiple of the one before: held in between, or interpolated."""
+"""Levels at given steps, each a multiple of the one before: held in between, or interpolated.
+
+Folklore: levels that somebody chose by hand.
+"""
 
 from __future__ import annotations
 

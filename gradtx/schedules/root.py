@@ -38,6 +38,8 @@ class inverse_square_root_schedule(Schedule):
 class power_schedule(Schedule):
     """A power of the step, which counts from 0: c · stepᵖ. It starts at 0 and grows without an end.
 
+    Folklore: a power of the step; ADOPT's clip uses one.
+
     Args:
         power: p, above 0.
         scale: c.

@@ -1,4 +1,8 @@
-"""A warm-up first: a straight line up, in front of what comes then."""
+"""A warm-up first: a straight line up, in front of what comes then.
+
+Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017, section 2.2.
+https://arxiv.org/abs/1706.02677
+"""
 
 from __future__ import annotations
 
@@ -49,6 +53,11 @@ class warmup_cosine_decay_schedule(Schedule):
 
     As in Optax, `decay_steps` is the length of the whole schedule, the warm-up included, and the
     first step's level is `init_value`: with 0, the first update does nothing.
+
+    Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, equation 5, behind a
+    warm-up. https://arxiv.org/abs/1608.03983
+    Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017, section 2.2.
+    https://arxiv.org/abs/1706.02677
 
     Args:
         init_value: a, the level at step 0.

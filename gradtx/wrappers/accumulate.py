@@ -1,4 +1,7 @@
-"""Gradients that are added up over several updates before they are used."""
+"""Gradients that are added up over several updates before they are used.
+
+Folklore: the mean gradient of a large batch, computed in parts.
+"""
 
 from __future__ import annotations
 

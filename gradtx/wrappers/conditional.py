@@ -1,6 +1,8 @@
 """Transformations that run only when a condition holds; else their state stays as it is.
 
 What is held counts its own updates: a schedule in it stands still while it does not run.
+
+Folklore: a step that is left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Measures of what passes through a chain, kept in the state by name; the updates pass as they are."""
+"""Measures of what passes through a chain, kept in the state by name; the updates pass as they are.
+
+Folklore: a measurement, and no method of optimization.
+"""
 
 from __future__ import annotations
 

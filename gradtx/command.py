@@ -1,0 +1,172 @@
+"""The command line: what gradtx can tell of an optimizer, without a program around it.
+
+    gradtx list adam
+    gradtx explain 'adamw(1e-3)'
+    gradtx cite 'chain(clip_by_global_norm(1.0), adamw(1e-3))'
+    gradtx memory 'adamw(1e-3)' --params 7e9 --dtype bfloat16 --master float32 --devices 64 --zero 1
+    gradtx plot-schedule 'cosine_decay_schedule(1e-3, 1000)' --steps 1000 --output schedule.png
+
+Needs click, which the extra `cli` brings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import jax
+
+import gradtx
+from gradtx.docstrings import summary
+from gradtx.expression import read_value
+from gradtx.value import Value
+
+__all__ = ["cli"]
+
+
+class _Expression(click.ParamType):
+    """A call of what gradtx exports."""
+
+    name = "expression"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Value:
+        try:
+            return read_value(value)
+        except (TypeError, ValueError) as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+
+class _Count(click.ParamType):
+    """A whole number, which may be written as 7e9."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        with contextlib.suppress(ValueError):
+            number = float(value)
+            if number >= 1 and number.is_integer():
+                return int(number)
+        raise click.BadParameter(f"{value!r} is no whole number from 1 on.", ctx, param)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What the library refuses is the user's input: its message, and no traceback."""
+    try:
+        yield
+    except (TypeError, ValueError, ImportError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(gradtx.__version__, prog_name="gradtx")
+def cli() -> None:
+    """Ask gradtx about an optimizer: an expression such as 'adamw(1e-3)'."""
+    if "JAX_PLATFORMS" not in os.environ:  # a question needs no accelerator, and must not take its memory
+        jax.config.update("jax_platforms", "cpu")
+
+
+KINDS = ("optimizers", "pieces", "schedules")
+
+
+@cli.command("list")
+@click.argument("word", default="")
+@click.option("--kind", type=click.Choice(KINDS), help="Only these.")
+def list_(word: str, kind: str | None) -> None:
+    """What there is: names that contain WORD, each with a sentence."""
+    found = {name: cls for name, cls in _exported().items() if word in name and kind in (None, _kind(cls))}
+    if not found:
+        raise click.ClickException(f"nothing here has {word!r} in its name.")
+    width = max(map(len, found))
+    for each in KINDS:
+        mine = {name: cls for name, cls in found.items() if _kind(cls) == each}
+        if mine:
+            click.echo(click.style(each, bold=True))
+        for name, cls in mine.items():
+            click.echo(f"  {name:{width}}  {summary(cls)}")
+
+
+@cli.command()
+@click.argument("expression", type=_Expression())
+@click.option("--latex", "form", flag_value="latex", help="As LaTeX.")
+@click.option("--markdown", "form", flag_value="markdown", help="As Markdown.")
+def explain(expression: Value, form: str | None) -> None:
+    """The composition as a tree, with formulas, state and bytes."""
+    with _told():
+        click.echo(getattr(gradtx.explain(expression), form or "text"))
+
+
+@cli.command()
+@click.argument("expression", type=_Expression())
+def cite(expression: Value) -> None:
+    """BibTeX of every source in the composition."""
+    click.echo(gradtx.cite(expression))
+
+
+@cli.command()
+@click.argument("expression", type=_Expression())
+@click.option("--params", type=_Count(), required=True, help="How many parameters: 7e9.")
+@click.option("--dtype", help="Of the parameters; float32 if not given.")
+@click.option("--grad-dtype", help="Of the gradients; the parameters' if not given.")
+@click.option("--master", help="The dtype of a master copy; none if not given.")
+@click.option(
+    "--devices", type=click.IntRange(1), default=1, show_default=True, help="How many share the work."
+)
+@click.option("--zero", type=click.IntRange(0, 3), default=0, show_default=True, help="ZeRO's stage.")
+def memory(
+    expression: Any,
+    params: int,
+    dtype: str | None,
+    grad_dtype: str | None,
+    master: str | None,
+    devices: int,
+    zero: int,
+) -> None:
+    """The memory of training: parameters, gradients, master copy and each state."""
+    with _told():
+        report = gradtx.memory_report(
+            expression,
+            params,
+            param_dtype=dtype,
+            grad_dtype=grad_dtype,
+            master_dtype=master,
+            devices=devices,
+            zero=zero,
+        )
+        click.echo(str(report))
+
+
+@cli.command("plot-schedule")
+@click.argument("expressions", type=_Expression(), nargs=-1, required=True)
+@click.option("--steps", type=_Count(), default=1000, show_default=True, help="How many, from 0.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, writable=True), default="schedule.png", show_default=True
+)
+def plot_schedule(expressions: tuple[Any, ...], steps: int, output: str) -> None:
+    """A picture of one schedule or several, as PNG, SVG or PDF by the name's ending."""
+    with _told():
+        figure = gradtx.plot.schedules(*expressions, steps=steps).get_figure(root=True)
+        assert figure is not None  # it is new, and so are its axes
+        figure.savefig(output)
+    click.echo(output)
+
+
+def _exported() -> dict[str, type[Value]]:
+    return {
+        name: cls
+        for name, cls in sorted(vars(gradtx).items())
+        if inspect.isclass(cls)
+        and issubclass(cls, (gradtx.GradientTransformation, gradtx.Schedule))
+        and not cls._abstract
+    }
+
+
+def _kind(cls: type[Value]) -> str:
+    if issubclass(cls, gradtx.Schedule):
+        return "schedules"
+    trains = cls.__module__.startswith("gradtx.optimizers.") and "learning_rate" in cls.__dataclass_fields__
+    return "optimizers" if trains else "pieces"
