@@ -83,9 +83,10 @@ class scale_by_prodigy(GradientTransformation):
 
     def init(self, params: PyTree) -> ProdigyState:
         decays = (no_decays(), no_decays()) if self.bias_correction else None
-        trees = [tree.zeros_like(params) for _ in range(3)]
+        mean, squares, sums = (tree.zeros_like(params) for _ in range(3))
         distance = jnp.asarray(self.estim_lr0, float)
-        return ProdigyState(decays, distance, jnp.zeros((), float), *trees, tree.copied(params))
+        start, numerator = tree.copied(params), jnp.zeros((), float)
+        return ProdigyState(decays, distance, numerator, mean, squares, sums, start)
 
     def update(
         self, updates: PyTree, state: ProdigyState, params: PyTree | None = None
