@@ -146,7 +146,7 @@ ODD = {"lr", "betas", "beta1", "beta2", "beta3", "epsilon", "weight_decay_mask",
 
 
 def test_one_thing_has_one_name() -> None:
-    """mask or weight_decay_mask, decay_steps or transition_steps (#835, PR #1635)? Else only as Optax has it."""
+    """Not mask here and weight_decay_mask there (#835, PR #1635), unless Optax itself has it so."""
     for name, cls in vars(gradtx).items():
         fields = set(getattr(cls, "__dataclass_fields__", ()))
         assert not {"transition_steps", "decay_steps"} <= fields, name
