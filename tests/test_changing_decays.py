@@ -363,7 +363,7 @@ def acprop(p, g, s, h, w, t):
     m = average(s, "m", g, h.b1)
     average(s, "v", (g - m) ** 2, h.b2)
     s["weight"] = w.b2
-    return p - h.learning_rate * (g / (root + 1e-8) + h.weight_decay * p)
+    return p - h.learning_rate * g / (root + 1e-8)
 
 
 def madgrad(p, g, s, h, w, t):
@@ -522,7 +522,7 @@ CASES = {
     "adafactor": case(gradtx.adafactor, adafactor, "momentum", dtype_momentum=None),
     "sm3": case(gradtx.sm3, sm3, "momentum"),
     "rprop": case(gradtx.rprop, rprop, "eta_minus"),
-    "acprop": case(gradtx.acprop, acprop, "b1 b2 weight_decay", eps=1e-8, eps_root=0.0),
+    "acprop": case(gradtx.acprop, acprop, "b1 b2", eps=1e-8, eps_root=0.0),
     "madgrad": case(gradtx.madgrad, madgrad, "momentum weight_decay"),
     "clip": case(
         clipped(gradtx.clip),
