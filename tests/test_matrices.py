@@ -630,7 +630,7 @@ def test_an_inverse_root_doubles_its_digits_at_each_step() -> None:
     """Of a ratio of 10⁴ between eigenvalues: eleven steps of at most (3/2)² to reach 1, and a few more."""
     with jax.enable_x64(True):
         _, error = gradtx.matrix_inverse_pth_root(jnp.asarray(_positive(7)), 2, 20, error_tolerance=1e-13)
-    assert error <= 1e-10
+        assert error <= 1e-10
 
 
 def test_an_inverse_root_of_one_number_and_what_is_refused() -> None:
