@@ -23,11 +23,14 @@ import pytest
 
 import gradtx
 from gradtx.hyperparameters import Hyperparameter
+from tests.reference.muon import orthogonalized
 
 STEPS = 60
 SHAPES = [(6, 4), (5,), ()]
 # What a number is drawn from. The β₂ of RAdam falls below 2/3 and above: ρ on both sides of 5.
 RANGES = {
+    "adam_b1": (0.3, 0.95),
+    "adam_b2": (0.55, 0.999),
     "alpha": (0.0, 8.0),
     "b1": (0.3, 0.95),
     "b2": (0.55, 0.999),
@@ -37,6 +40,7 @@ RANGES = {
     "clipping": (0.05, 1.0),
     "dampening": (0.0, 0.9),
     "decay": (0.5, 0.99),
+    "eta_minus": (0.3, 0.8),
     "learning_rate": (1e-3, 3e-2),
     "max_delta": (0.05, 1.0),
     "max_norm": (0.1, 3.0),
@@ -339,6 +343,65 @@ def optimistic(adam=False):
 # ---------------------------------------------------------------- clips, and a plain step behind them
 
 
+def muon(p, g, s, h, w, t):
+    """Jordan et al., 2024; for what is no matrix NAdam."""
+    if g.ndim == 2:
+        m = average(s, "m", g, h.beta)
+        o = orthogonalized(h.beta * m + (1 - h.beta) * g)
+        return p - h.learning_rate * np.sqrt(max(1, g.shape[1] / g.shape[0])) * o
+    m, v = average(s, "m", g, h.adam_b1), average(s, "v", g**2, h.adam_b2)
+    mean = h.adam_b1 * m / (1 - (1 - w.adam_b1) * h.adam_b1) + (1 - h.adam_b1) * g / w.adam_b1
+    return p - h.learning_rate * mean / (np.sqrt(v / w.adam_b2) + 1e-8)
+
+
+def adafactor(p, g, s, h, w, t):
+    """Shazeer & Stern, 2018, algorithms 4 and 5; nothing is large enough to be factored."""
+    v = average(s, "v", g**2 + 1e-30, 1 - np.longdouble(t) ** -np.longdouble(0.8))
+    u = g / np.sqrt(v)
+    size = np.maximum(1e-3, np.sqrt(np.mean(p**2)))
+    u = u / np.maximum(1, np.sqrt(np.mean(u**2)))
+    return p - average(s, "m", h.learning_rate * size * u, h.momentum)
+
+
+def sm3(p, g, s, h, w, t):
+    """Anil et al., 2019, SM3-II."""
+    axes = [tuple(a for a in range(g.ndim) if a != axis) for axis in range(max(g.ndim, 1))]
+    nu = functools.reduce(np.minimum, s["cover"] or [0.0 for _ in axes]) + g**2
+    s["cover"] = [nu.max(axis=a, keepdims=True) for a in axes]
+    return p - h.learning_rate * average(s, "m", g / np.sqrt(nu + 1e-8), h.momentum)
+
+
+def rprop(p, g, s, h, w, t):
+    """Igel & Huesken, 2003, iRprop-; of the rate the first value alone."""
+    if t == 1:
+        s["size"] = h.learning_rate
+    same, other = g * s["last"] > 0, g * s["last"] < 0
+    grown = np.minimum(s["size"] * np.longdouble(1.2), 50.0)
+    shrunk = np.maximum(s["size"] * h.eta_minus, 1e-6)
+    s["size"] = np.where(same, grown, np.where(other, shrunk, s["size"]))
+    s["last"] = np.where(other, 0, g)
+    return p - np.sign(s["last"]) * s["size"]
+
+
+def acprop(p, g, s, h, w, t):
+    """Zhuang et al., 2021, whose weight of the average is that before this step."""
+    root = 1.0 if t == 1 else np.sqrt(s["v"] / s["weight"])
+    m = average(s, "m", g, h.b1)
+    average(s, "v", (g - m) ** 2, h.b2)
+    s["weight"] = w.b2
+    return p - h.learning_rate * g / (root + 1e-8)
+
+
+def madgrad(p, g, s, h, w, t):
+    """Defazio & Jelassi, 2021, algorithm 1."""
+    if t == 1:
+        s["start"] = p
+    g, rate = g + h.weight_decay * p, (h.learning_rate + 1e-6) * np.sqrt(np.longdouble(t))
+    s["s"], s["v"] = s["s"] + rate * g, s["v"] + rate * g**2
+    z = s["start"] - s["s"] / (np.cbrt(s["v"]) + 1e-6)
+    return h.momentum * p + (1 - h.momentum) * z
+
+
 def step_behind(of_leaf=lambda p, g, s, h, t: g, of_all=None):
     def rule(p, g, s, h, w, t):
         return p - of_leaf(p, g, s, h, t) / 10
@@ -485,6 +548,12 @@ CASES = {
     "optimistic_gradient_descent": case(gradtx.optimistic_gradient_descent, optimistic(), "alpha beta"),
     "optimistic_adam": case(gradtx.optimistic_adam, optimistic(adam=True), "optimism b1 b2"),
     "optimistic_adam_v2": case(gradtx.optimistic_adam_v2, optimistic(adam=True), "alpha beta b1 b2"),
+    "muon": case(gradtx.muon, muon, "beta adam_b1 adam_b2"),
+    "adafactor": case(gradtx.adafactor, adafactor, "momentum", dtype_momentum=None),
+    "sm3": case(gradtx.sm3, sm3, "momentum"),
+    "rprop": case(gradtx.rprop, rprop, "eta_minus"),
+    "acprop": case(gradtx.acprop, acprop, "b1 b2", eps=1e-8, eps_root=0.0),
+    "madgrad": case(gradtx.madgrad, madgrad, "momentum weight_decay"),
     "clip": case(
         clipped(gradtx.clip),
         step_behind(lambda p, g, s, h, t: np.clip(g, -h.max_delta, h.max_delta)),
@@ -580,7 +649,9 @@ def test_every_decay_of_every_optimizer_is_changed() -> None:
     for name, cls in vars(gradtx).items():
         if not inspect.isclass(cls) or not cls.__module__.startswith("gradtx.optimizers."):
             continue
-        if "learning_rate" in (f.name for f in dataclasses.fields(cls)) and name not in ELSEWHERE:
+        if not cls.is_composite or name in ELSEWHERE:
+            continue
+        if "learning_rate" in (f.name for f in dataclasses.fields(cls)):
             tried = {n for key, c in CASES.items() if key.split(",")[0] == name for n in c.names}
             lacking += [f"{name}({field})" for field in decays_of(cls) if field not in tried]
     assert not lacking, f"put them into CASES, with the paper's loop: {', '.join(lacking)}"

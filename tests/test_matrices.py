@@ -253,6 +253,11 @@ def test_muon_takes_the_matrices_and_adamw_the_rest() -> None:
         assert kept == sum(p.size * (2 if name in adam else 1) for name, p in params.items())
 
 
+def test_without_a_rule_what_has_three_axes_is_no_matrix_to_muon() -> None:
+    state = gradtx.muon(0.1).init({"w": normal(3, 4, 6)})
+    assert sum(x.size for x in jax.tree.leaves(state) if x.ndim) == 2 * 3 * 4 * 6
+
+
 def test_muons_shape_factor_is_by_rows_and_columns() -> None:
     wide, tall = {"w": normal(2, 8)}, {"w": normal(8, 2)}
     one = gradtx.scale_by_shape()
@@ -619,6 +624,13 @@ def test_an_inverse_root_is_that_of_the_eigenvalues(p) -> None:
         with jax.numpy_dtype_promotion("standard"):
             theirs, _ = optax.matrix_inverse_pth_root(jnp.asarray(a, jnp.float32), p)
         np.testing.assert_allclose(narrow, theirs, atol=1e-2 * np.abs(narrow).max())
+
+
+def test_an_inverse_root_doubles_its_digits_at_each_step() -> None:
+    """Of a ratio of 10⁴ between eigenvalues: eleven steps of at most (3/2)² to reach 1, and a few more."""
+    with jax.enable_x64(True):
+        _, error = gradtx.matrix_inverse_pth_root(jnp.asarray(_positive(7)), 2, 20, error_tolerance=1e-13)
+        assert error <= 1e-10
 
 
 def test_an_inverse_root_of_one_number_and_what_is_refused() -> None:
