@@ -198,7 +198,7 @@ def test_moves_no_more_bytes_than_a_hand_fused_loop_and_keeps_none(name: str, cl
     by_hand += 4 * (clip and not keeps)
     assert moved <= by_hand + 0.01, f"{moved:.2f} bytes per parameter, {by_hand:.2f} by hand"
     if keeps:
-        # Where all leaves wait for a sum: one of a hundred more or less, by the order in which they are taken.
+        # Where all leaves wait for a sum: one of a hundred more or less, by the order they are taken in.
         slack = 0.05 if hasattr(OPTIMIZERS[name][1], "whole") else 0.01
         assert kept <= kept_by_hand + slack, f"{kept:.4f} bytes kept, {kept_by_hand:.4f} by hand"
         assert kept_by_hand > 0.01, f"{name} needs no exception any more"

@@ -84,7 +84,7 @@ class scale_by_prodigy(GradientTransformation):
     def init(self, params: PyTree) -> ProdigyState:
         decays = (no_decays(), no_decays()) if self.bias_correction else None
         trees = [tree.zeros_like(params) for _ in range(3)]
-        distance = jnp.asarray(self.estim_lr0, float)
+        distance = jnp.array(self.estim_lr0, float)  # a copy: what a schedule said is kept by itself
         return ProdigyState(decays, distance, jnp.zeros((), float), *trees, tree.copied(params))
 
     def update(
