@@ -83,9 +83,10 @@ class scale_by_prodigy(GradientTransformation):
 
     def init(self, params: PyTree) -> ProdigyState:
         decays = (no_decays(), no_decays()) if self.bias_correction else None
-        trees = [tree.zeros_like(params) for _ in range(3)]
+        mean, squares, sums = (tree.zeros_like(params) for _ in range(3))
         distance = jnp.array(self.estim_lr0, float)  # a copy: what a schedule said is kept by itself
-        return ProdigyState(decays, distance, jnp.zeros((), float), *trees, tree.copied(params))
+        start = tree.copied(params)
+        return ProdigyState(decays, distance, jnp.zeros((), float), mean, squares, sums, start)
 
     def update(
         self, updates: PyTree, state: ProdigyState, params: PyTree | None = None
