@@ -77,7 +77,8 @@ class scale_by_dadapt(GradientTransformation):
     def init(self, params: PyTree) -> DadaptState:
         decays = (no_decays(), no_decays()) if self.bias_correction else None
         trees = [tree.zeros_like(params) for _ in range(3)]
-        return DadaptState(decays, jnp.asarray(self.estim_lr0, float), jnp.zeros((), float), *trees)
+        distance = jnp.array(self.estim_lr0, float)  # a copy: what a schedule said is kept by itself
+        return DadaptState(decays, distance, jnp.zeros((), float), *trees)
 
     def update(
         self, updates: PyTree, state: DadaptState, params: PyTree | None = None

@@ -152,7 +152,8 @@ class scale_by_dowg(GradientTransformation):
 
     def init(self, params: PyTree) -> DowgState:
         first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist
-        return DowgState(jnp.asarray(first, float), jnp.zeros((), float), tree.copied(params))
+        # A copy: what a schedule said is kept by itself.
+        return DowgState(jnp.array(first, float), jnp.zeros((), float), tree.copied(params))
 
     def update(
         self, updates: PyTree, state: DowgState, params: PyTree | None = None

@@ -73,7 +73,8 @@ class scale_by_momo(GradientTransformation):
     debiased: bool = static(default=False)
 
     def init(self, params: PyTree) -> MomoState:
-        numbers = jnp.zeros((), float), jnp.zeros((), float), jnp.asarray(self.lower_bound, float)
+        # A copy of the bound: what a schedule said is kept by itself.
+        numbers = jnp.zeros((), float), jnp.zeros((), float), jnp.array(self.lower_bound, float)
         below = EmptyState() if self.denominator is None else self.denominator.init(params)
         return MomoState(no_decays(), *numbers, tree.zeros_like(params), below)
 

@@ -84,9 +84,9 @@ class scale_by_prodigy(GradientTransformation):
     def init(self, params: PyTree) -> ProdigyState:
         decays = (no_decays(), no_decays()) if self.bias_correction else None
         mean, squares, sums = (tree.zeros_like(params) for _ in range(3))
-        distance = jnp.asarray(self.estim_lr0, float)
-        start, numerator = tree.copied(params), jnp.zeros((), float)
-        return ProdigyState(decays, distance, numerator, mean, squares, sums, start)
+        distance = jnp.array(self.estim_lr0, float)  # a copy: what a schedule said is kept by itself
+        start = tree.copied(params)
+        return ProdigyState(decays, distance, jnp.zeros((), float), mean, squares, sums, start)
 
     def update(
         self, updates: PyTree, state: ProdigyState, params: PyTree | None = None
