@@ -195,6 +195,8 @@ def test_standing_still_takes_no_pair_in() -> None:
         direction, state = tx.update(2 * x, state, x)
     assert state.pairs == 0
     np.testing.assert_allclose(direction, x / jnp.sqrt(3.0), rtol=1e-6)
+    small, _ = tx.update(x / 8, tx.init(x), x)  # of norm below 1
+    np.testing.assert_allclose(small, x / 8, rtol=1e-6)
 
 
 def test_complex_parameters_are_pairs_of_real_ones() -> None:

@@ -193,6 +193,23 @@ def test_zoom_takes_the_books_steps(name: str, setting: str) -> None:
                 return
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_zoom_takes_the_books_step_from_many_places(name: str) -> None:
+    """Searches long enough to give up either end of the interval."""
+    f, options = OBJECTIVES[name], {"curv_rtol": 0.01, "increase_factor": 5.0}
+    tx = chain(sgd(1.0), scale_by_zoom_linesearch(12, **options))
+    places = np.concatenate([[[-1.1, -1.9, -0.9, 0.1]], np.random.default_rng(0).normal(size=(39, 4)) * 0.8])
+    with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+
+        def search(x):
+            value, grad = jax.value_and_grad(f)(x)
+            return tx.update(grad, tx.init(x), x, value=value, grad=grad, value_fn=f)[1][-1].learning_rate
+
+        for x, rate in zip(places, jax.jit(jax.vmap(search))(places), strict=True):
+            expected = zoom_search(*line(f, x), 1.0, steps=12, **options)
+            assert float(rate) == pytest.approx(expected, rel=1e-7), x
+
+
 @pytest.mark.parametrize("setting", ["defaults", "exact", "strict", "bounded", "descent-alone", "tolerant"])
 @pytest.mark.parametrize("guess", ["one", "keep"])
 def test_zoom_agrees_with_optax(setting: str, guess: str) -> None:
