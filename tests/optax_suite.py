@@ -116,7 +116,7 @@ REASONS: dict[str, list[str]] = {
     "Equal to one float32 rounding, which the test does not grant.": [
         r"_clipping_test .*test_clip_by_block_rms",
     ],
-    "GaLore projects the shorter side of a matrix, as in the paper and the authors' code; Optax the longer.": [
+    "GaLore projects a matrix's shorter side, as in the paper and the authors' code; Optax the longer.": [
         r"_galore_test .*(_right_projection|_projection_state_shapes|test_rank_is_clipped|memory_reduction)",
     ],
     "`flatten` needs the parameters, whose dtypes say what lies together.": [r"_layouts_test .*test_flatten"],
