@@ -25,6 +25,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 import optax as peer
 
 from gradtx.interop.optax.names import resolve
@@ -182,10 +183,26 @@ def load(name: str, ours: bool = True) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up
-    with replaced(ours), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with replaced(ours), settings_kept():
         spec.loader.exec_module(module)
     return module
+
+
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """Optax's tests need jax's ordinary settings, and change some: here they are put back."""
+    flags, x64 = os.environ.get("XLA_FLAGS", ""), jax.config.jax_enable_x64
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            os.environ["XLA_FLAGS"] = flags
+            jax.config.update("jax_enable_x64", x64)
 
 
 class Outcome(NamedTuple):
@@ -234,17 +251,9 @@ def name_of(test: unittest.TestCase) -> str:
 
 def run(test: unittest.TestCase) -> Outcome:
     """Run one test."""
-    import jax
-
     result = unittest.TestResult()
     begin = time.process_time()  # others may be using the machine
-    with (
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-        contextlib.redirect_stdout(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
+    with settings_kept(), contextlib.redirect_stdout(io.StringIO()):
         test.run(result)
     seconds = time.process_time() - begin
     wrong = [*result.errors, *result.failures]
@@ -334,6 +343,6 @@ def main(arguments: list[str]) -> None:
         FILE.write_text(page(outcomes, every))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # before jax looks for devices
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     main(sys.argv[1:])
