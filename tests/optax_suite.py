@@ -25,6 +25,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 import optax as peer
 
 from gradtx.interop.optax.names import resolve
@@ -68,9 +69,8 @@ CONCERN_GRADIENTS = [
 ]
 
 
-NOT_YET = "Not there yet."
 ZERO = "An injected zero stays in the program, so that it can be set; without it the term is not there."
-MAY_PASS = {NOT_YET, ZERO}
+MAY_PASS = {ZERO}
 
 REASONS: dict[str, list[str]] = {
     "The state has gradtx's layout: the test compares it with, or makes, one of Optax's classes.": [
@@ -80,6 +80,7 @@ REASONS: dict[str, list[str]] = {
         r"_constraining_test .*test_zero_nans",
         r"_freezing_test FreezeTest.test_freeze_updates",
         r"_masking_test .*test_masked_state_structure",
+        r"_muon_test .*test_dim_nums_combinations",
         r"_state_utils_test .*test_(adam|map_non_params_to_none|map_params_to_none)",
         r"_state_utils_test .*test_tree_(get|get_all_with_path|set)$",
     ],
@@ -89,7 +90,9 @@ REASONS: dict[str, list[str]] = {
     ],
     "Averages and injected numbers are float32, also for bfloat16 parameters.": [
         r"alias_test .*test_explicit_dtype\(params_dtype='bfloat16', state_dtype=None",
+        r"_galore_test .*test_mu_dtype_controls_moment_dtype",
         r"_inject_test .*test_hyperparam_default_dtype_bf16",
+        r"_schedule_free_test .*test_explicit_dtype\(params_dtype='bfloat16', state_dtype=None",
     ],
     "Integer parameters and gradients are refused.": [
         r"combin(e|ing)_test ExtraArgsTest.test_extra_args(_positional_params)?$",
@@ -114,12 +117,10 @@ REASONS: dict[str, list[str]] = {
     "Equal to one float32 rounding, which the test does not grant.": [
         r"_clipping_test .*test_clip_by_block_rms",
     ],
-    NOT_YET: [
-        r"_common_test .*test_gradient_accumulation\(opt_name='sgd'.*'mechanize'",
-        r"_galore_test ",
-        r"_muon_test .*test_dim_nums_combinations",
-        r"_schedule_free_test .*test_schedule_free_adamw",
+    "GaLore projects a matrix's shorter side, as in the paper and the authors' code; Optax the longer.": [
+        r"_galore_test .*(_right_projection|_projection_state_shapes|test_rank_is_clipped|memory_reduction)",
     ],
+    "`flatten` needs the parameters, whose dtypes say what lies together.": [r"_layouts_test .*test_flatten"],
 }
 """Why a test does not pass -> the tests, as patterns of their names."""
 
@@ -178,10 +179,26 @@ def load(name: str, ours: bool = True) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up
-    with replaced(ours), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with replaced(ours), settings_kept():
         spec.loader.exec_module(module)
     return module
+
+
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """Optax's tests need jax's ordinary settings, and change some: here they are put back."""
+    flags, x64 = os.environ.get("XLA_FLAGS", ""), jax.config.jax_enable_x64
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            os.environ["XLA_FLAGS"] = flags
+            jax.config.update("jax_enable_x64", x64)
 
 
 class Outcome(NamedTuple):
@@ -230,17 +247,9 @@ def name_of(test: unittest.TestCase) -> str:
 
 def run(test: unittest.TestCase) -> Outcome:
     """Run one test."""
-    import jax
-
     result = unittest.TestResult()
     begin = time.process_time()  # others may be using the machine
-    with (
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-        contextlib.redirect_stdout(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
+    with settings_kept(), contextlib.redirect_stdout(io.StringIO()):
         test.run(result)
     seconds = time.process_time() - begin
     wrong = [*result.errors, *result.failures]
@@ -330,6 +339,6 @@ def main(arguments: list[str]) -> None:
         FILE.write_text(page(outcomes, every))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # before jax looks for devices
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     main(sys.argv[1:])

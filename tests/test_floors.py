@@ -61,13 +61,11 @@ ENTRANCE = "__init__"  # the public names; above every floor
 READS_PUBLIC_NAMES = {"serial", "laws", "value"}  # look up what is exported, inside a function
 
 OUTSIDE = {"jax", "numpy", *sys.stdlib_module_names}
-OPTAX = {"interop/bridge", "interop/optax", "interop/optax/names"}  # the only places that may know Optax
-CLIENTS = {
-    "command",
-    "expression",
-    "interop/optax/adapters",
-    "interop/optax/names",
-}  # use the public names, as a program does
+DROPIN = {
+    f"interop/optax/{m}" for m in ("adapters", "fast_and_slow", "injection", "lookup", "names", "pairs")
+}
+OPTAX = {"interop/bridge", "interop/optax", *DROPIN}  # the only places that may know Optax
+CLIENTS = {"command", "expression", *DROPIN}  # use the public names, as a program does
 COMMANDS = {"__main__", "command"}  # the only ones that may know click
 PICTURES = {"plot"}  # and the only one that may know matplotlib, inside a function
 
