@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -125,6 +127,29 @@ def test_parts_that_are_mapped_over_layers_count_once() -> None:
     tx = gradtx.per_layer(gradtx.novograd(0.1), "blocks")
     counted = sum(kept.nbytes for kept in pieces(tx, params).kept)
     assert counted == _bytes(tx.init(params))
+
+
+class SlowState(NamedTuple):
+    slow: Any
+    inner: Any
+
+
+class slow(gradtx.GradientTransformation):
+    """Keeps the parameters themselves, beside what another keeps."""
+
+    inner: gradtx.GradientTransformation | None = None
+
+    def init(self, params) -> SlowState:
+        return SlowState(params, None if self.inner is None else self.inner.init(params))
+
+    def update(self, updates, state, params=None):
+        return updates, state
+
+
+def test_an_array_that_is_kept_twice_counts_twice() -> None:
+    kept = pieces(slow(slow()), {"w": jnp.ones(5)})
+    assert [field.nbytes for field in kept.kept] == [20, 20]
+    assert [field.nbytes for field in kept.keeps] == [20]
 
 
 def test_long_arguments_are_cut_and_others_refused() -> None:

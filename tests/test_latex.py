@@ -135,6 +135,7 @@ def test_formulas_are_told_from_code_and_from_words() -> None:
 
 def test_a_formula_is_found_where_it_stands() -> None:
     assert formula(gradtx.adam)[-1] == "θₜ = θₜ₋₁ - λ m̂ₜ / (sqrt(v̂ₜ + ε_root) + ε)"  # the module's
+    assert formula(gradtx.sgd)[0].startswith("θₜ = θₜ₋₁ - λ gₜ")  # its namesake's, though it cites for itself
     assert formula(gradtx.rectify)[0].startswith("rₜ² = ")  # the class's block
     assert formula(gradtx.trace) == ["Heavy-ball velocity: vₜ = β vₜ₋₁ + gₜ."]  # a sentence
     assert formula(gradtx.chain) == []
