@@ -1,0 +1,34 @@
+"""Make the gallery's pictures: python -m gradtx.gallery FOLDER (by default docs/static)."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+from gradtx import gallery
+
+STILLS = (  # surface, steps, learning rates
+    ("saddle", gallery.saddle, 120, (0.01, 0.1)),
+    ("beale", gallery.beale, 300, (0.001, 0.01, 0.1)),
+    ("ravine", gallery.ravine, 100, (0.01, 0.03)),
+    ("rosenbrock", gallery.rosenbrock, 1000, (0.001, 0.01)),
+)
+
+
+def main(folder: pathlib.Path) -> None:
+    """Write a PNG for each surface, and the saddle as an animated GIF."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, surface, steps, rates in STILLS:
+        paths = gallery.trajectories(surface, gallery.CLASSICS, steps, rates)
+        gallery.draw(paths).savefig(folder / f"{name}.png", dpi=100)
+        print(folder / f"{name}.png")
+    paths = gallery.trajectories(gallery.saddle, gallery.CLASSICS, 120, (0.01, 0.1))
+    gallery.animate(paths, folder / "saddle.gif", frames=40)
+    print(folder / "saddle.gif")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(*sys.argv[1:2] or ["docs/static"]))

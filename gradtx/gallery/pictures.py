@@ -1,0 +1,186 @@
+"""Paths over the contours of their surface, still or moving. Needs matplotlib."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.gallery.paths import Trajectories
+from gradtx.gallery.surfaces import Surface
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+__all__ = ["animate", "draw"]
+
+# Okabe & Ito, "Color Universal Design", 2008, without its yellow, which is too light for lines. Lines and
+# marks differ as well: in grey, too, no two are alike.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_GRID = 160  # points of the surface along each side
+_LEVELS = 13
+
+
+class _Drawn(NamedTuple):
+    line: Line2D
+    tip: Line2D  # where it is: the last point within the picture
+    points: np.ndarray
+
+
+def draw(paths: Trajectories, marks: bool = True) -> Figure:
+    """Draw the paths over the surface's contours, one panel for each learning rate.
+
+    The higher the ground, the darker. A large mark is where a path ends, or leaves the picture; the ring
+    is the start, and the cross the minimum.
+
+    Args:
+        paths: what `trajectories` returned.
+        marks: small marks along the paths, of another shape for each optimizer.
+
+    Returns:
+        The figure; `figure.savefig("saddle.png")` writes the picture.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    return _panels("gallery.draw", paths, marks)[0]
+
+
+def animate(
+    paths: Trajectories, file: str | os.PathLike[str], frames: int = 60, seconds: float = 6.0, dpi: int = 72
+) -> None:
+    """Write the paths as an animated GIF, one panel for each learning rate.
+
+    Args:
+        paths: what `trajectories` returned.
+        file: where to write it.
+        frames: how many pictures at most, evenly spread over the steps; at least 2.
+        seconds: how long it takes.
+        dpi: dots per inch; a panel is 3.6 inches wide.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: there are fewer than 2 frames.
+    """
+    if frames < 2:
+        raise ValueError(f"gallery.animate(frames={frames!r}): expected at least 2.")
+    figure, drawn, texts = _panels("gallery.animate", paths, marks=False)
+    from matplotlib import animation
+
+    last = paths.points.shape[2] - 1
+    moments = np.unique(np.linspace(0, last, frames).round().astype(int))
+
+    def show(step: int) -> list[Any]:
+        for path in drawn:
+            path.line.set_data(*path.points[: step + 1].T)
+            path.tip.set_data(*path.points[: step + 1][-1:].T)
+        for text in texts:
+            text.set_text(f"step {step}")
+        return []
+
+    film = animation.FuncAnimation(figure, show, frames=[int(m) for m in moments], init_func=list)
+    film.save(os.fspath(file), writer=animation.PillowWriter(fps=len(moments) / seconds), dpi=dpi)
+    _close(figure)
+
+
+def _close(figure: Figure) -> None:
+    from matplotlib import pyplot
+
+    pyplot.close(figure)
+
+
+def _panels(name: str, paths: Trajectories, marks: bool) -> tuple[Figure, list[_Drawn], list[Any]]:
+    """The figure, what moves in it, and for each panel the text that counts the steps."""
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise ImportError(f"{name} needs matplotlib: pip install 'gradtx[plot]'.") from None
+    rates, count = paths.rates or (None,), len(paths.labels)
+    wide = max(3.6 * len(rates), 5.0)
+    figure, axes = pyplot.subplots(
+        1, len(rates), layout="constrained", figsize=(wide, 4.3), squeeze=False, sharey=True
+    )
+    steps = paths.points.shape[2] - 1
+    figure.suptitle(paths.surface.title)
+    drawn, texts = [], []
+    for column, (panel, rate) in enumerate(zip(axes[0], rates, strict=True)):
+        _contours(panel, paths.surface)
+        title = "own learning rates" if rate is None else f"λ = {rate:g}"
+        panel.set_title(f"{title}, {steps} steps", fontsize="medium")
+        drawn += [_path(panel, paths, i, column, marks) for i in range(count)]
+        texts.append(panel.text(0.98, 0.02, "", transform=panel.transAxes, ha="right", va="bottom", zorder=9))
+    axes[0][0].set_ylabel("y")
+    figure.legend(
+        handles=axes[0][0].get_legend_handles_labels()[0],
+        loc="outside lower center",
+        ncols=min(count, int(wide / 1.2)),
+        fontsize="small",
+        handlelength=3.5,
+    )
+    return figure, drawn, texts
+
+
+def _contours(axes: Axes, surface: Surface) -> None:
+    (left, right), (low, high) = surface.bounds
+    x, y = np.linspace(left, right, _GRID), np.linspace(low, high, _GRID)
+    points = jnp.asarray(np.stack(np.meshgrid(x, y), -1), float)
+    heights = np.asarray(jax.jit(jax.vmap(jax.vmap(surface)))(points))
+    # As much area between any two levels: an even spread of heights would show the highest walls only.
+    levels = np.unique(np.quantile(heights, np.linspace(0, 1, _LEVELS)))
+    shades = [str(shade) for shade in np.linspace(1.0, 0.78, len(levels) - 1)]
+    axes.contourf(x, y, heights, levels, colors=shades)
+    lines = axes.contour(x, y, heights, levels[1:-1], colors="0.55", linewidths=0.5)
+    axes.clabel(lines, levels[1:-1:2], fontsize=6, fmt="%.2g", colors="0.35")
+    axes.set(xlim=(left, right), ylim=(low, high), xlabel="x")
+    axes.plot(*surface.start, marker="o", ms=9, mfc="none", mec="k", ls="none", zorder=8)
+    if surface.minimum is not None:
+        axes.plot(*surface.minimum, marker="x", ms=9, mew=2, color="k", ls="none", zorder=8)
+
+
+def _path(axes: Axes, paths: Trajectories, i: int, column: int, marks: bool) -> _Drawn:
+    points = _visible(paths.points[i, column], paths.surface)
+    colour, mark = _COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)]
+    (line,) = axes.plot(
+        *points.T,
+        label=paths.labels[i],
+        color=colour,
+        linestyle=_LINES[i % len(_LINES)],
+        linewidth=1.6,
+        marker=mark,
+        markersize=4.5,
+        markevery=(0.02 * (i + 1), 0.14) if marks else [],
+        zorder=3 + i / 10,
+    )
+    tip_at = _within(points, paths.surface)
+    (tip,) = axes.plot(
+        *points[tip_at : tip_at + 1].T,
+        color=colour,
+        marker=mark,
+        markersize=8,
+        markeredgecolor="k",
+        linestyle="none",
+        zorder=5 + i / 10,
+    )
+    return _Drawn(line, tip, points)
+
+
+def _visible(points: np.ndarray, surface: Surface) -> np.ndarray:
+    """The path up to the first point that is far from the picture, or not finite."""
+    bounds = np.asarray(surface.bounds)
+    middle, reach = bounds.mean(1), np.diff(bounds)[:, 0]
+    away = ~(np.abs(points - middle) <= 2 * reach).all(-1)
+    return points[: int(away.argmax())] if away.any() else points
+
+
+def _within(points: np.ndarray, surface: Surface) -> int:
+    """The last point in the picture before the path leaves it for good."""
+    bounds = np.asarray(surface.bounds)
+    inside = ((points >= bounds[:, 0]) & (points <= bounds[:, 1])).all(-1)
+    return int(np.flatnonzero(inside)[-1]) if inside.any() else 0
