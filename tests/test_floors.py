@@ -40,6 +40,7 @@ FLOORS = (
         "matrices",
         "moments",
         "noise",
+        "movement",
         "norms",
         "microbatching",
         "packed",
@@ -54,7 +55,7 @@ FLOORS = (
         "wrappers",
     },
     {"optimizers"},
-    {"laws", "interop", "plot"},
+    {"gallery", "laws", "interop", "plot"},
 )
 ENTRANCE = "__init__"  # the public names; above every floor
 READS_PUBLIC_NAMES = {"serial", "laws"}  # both look up what is exported, inside a function
@@ -62,7 +63,11 @@ READS_PUBLIC_NAMES = {"serial", "laws"}  # both look up what is exported, inside
 OUTSIDE = {"jax", "numpy", *sys.stdlib_module_names}
 OPTAX = {"interop/bridge", "interop/optax", "interop/optax/names"}  # the only places that may know Optax
 CLIENTS = {"interop/optax/adapters", "interop/optax/names"}  # use the public names, as a program does
-PICTURES = {"plot"}  # and the only one that may know matplotlib, inside a function
+PICTURES = {
+    "gallery/__main__",
+    "gallery/pictures",
+    "plot",
+}  # the only ones that may know matplotlib, inside functions
 
 
 def _modules() -> dict[str, pathlib.Path]:

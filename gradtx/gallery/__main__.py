@@ -5,13 +5,13 @@ from __future__ import annotations
 import pathlib
 import sys
 
-from gradtx import gallery
+from gradtx.gallery import CLASSICS, animate, beale, draw, ravine, rosenbrock, saddle, trajectories
 
 STILLS = (  # surface, steps, learning rates
-    ("saddle", gallery.saddle, 120, (0.01, 0.1)),
-    ("beale", gallery.beale, 300, (0.001, 0.01, 0.1)),
-    ("ravine", gallery.ravine, 100, (0.01, 0.03)),
-    ("rosenbrock", gallery.rosenbrock, 1000, (0.001, 0.01)),
+    ("saddle", saddle, 120, (0.01, 0.1)),
+    ("beale", beale, 300, (0.001, 0.01, 0.1)),
+    ("ravine", ravine, 100, (0.01, 0.03)),
+    ("rosenbrock", rosenbrock, 1000, (0.001, 0.01)),
 )
 
 
@@ -22,11 +22,11 @@ def main(folder: pathlib.Path) -> None:
     matplotlib.use("agg")
     folder.mkdir(parents=True, exist_ok=True)
     for name, surface, steps, rates in STILLS:
-        paths = gallery.trajectories(surface, gallery.CLASSICS, steps, rates)
-        gallery.draw(paths).savefig(folder / f"{name}.png", dpi=100)
+        paths = trajectories(surface, CLASSICS, steps, rates)
+        draw(paths).savefig(folder / f"{name}.png", dpi=80)
         print(folder / f"{name}.png")
-    paths = gallery.trajectories(gallery.saddle, gallery.CLASSICS, 120, (0.01, 0.1))
-    gallery.animate(paths, folder / "saddle.gif", frames=40)
+    paths = trajectories(saddle, CLASSICS, 120, (0.01, 0.1))
+    animate(paths, folder / "saddle.gif", frames=40)
     print(folder / "saddle.gif")
 
 

@@ -72,7 +72,9 @@ def trajectories(
         else {_label(tx, rates is not None): tx for tx in optimizers}
     )
     start = jnp.asarray(surface.start, float)
-    walked = [_walk(surface, steps, tx, start, None if rates is None else _array(rates)) for tx in named.values()]
+    walked = [
+        _walk(surface, steps, tx, start, None if rates is None else _array(rates)) for tx in named.values()
+    ]
     return Trajectories(
         surface,
         tuple(named),

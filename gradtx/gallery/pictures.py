@@ -37,8 +37,7 @@ class _Drawn(NamedTuple):
 def draw(paths: Trajectories, marks: bool = True) -> Figure:
     """Draw the paths over the surface's contours, one panel for each learning rate.
 
-    The higher the ground, the darker. A large mark is where a path ends, or leaves the picture; the ring
-    is the start, and the cross the minimum.
+    The higher the ground, the darker. A large mark is where a path ends, or leaves the picture.
 
     Args:
         paths: what `trajectories` returned.
@@ -102,7 +101,7 @@ def _panels(name: str, paths: Trajectories, marks: bool) -> tuple[Figure, list[_
         from matplotlib import pyplot
     except ImportError:
         raise ImportError(f"{name} needs matplotlib: pip install 'gradtx[plot]'.") from None
-    rates, count = paths.rates or (None,), len(paths.labels)
+    rates = paths.rates or (None,)
     wide = max(3.6 * len(rates), 5.0)
     figure, axes = pyplot.subplots(
         1, len(rates), layout="constrained", figsize=(wide, 4.3), squeeze=False, sharey=True
@@ -114,13 +113,16 @@ def _panels(name: str, paths: Trajectories, marks: bool) -> tuple[Figure, list[_
         _contours(panel, paths.surface)
         title = "own learning rates" if rate is None else f"λ = {rate:g}"
         panel.set_title(f"{title}, {steps} steps", fontsize="medium")
-        drawn += [_path(panel, paths, i, column, marks) for i in range(count)]
+        drawn += [_path(panel, paths, i, column, marks) for i in range(len(paths.labels))]
+        _landmarks(panel, paths.surface)
         texts.append(panel.text(0.98, 0.02, "", transform=panel.transAxes, ha="right", va="bottom", zorder=9))
     axes[0][0].set_ylabel("y")
+    handles = axes[0][0].get_legend_handles_labels()[0]
+    longest = max(len(str(handle.get_label())) for handle in handles)
     figure.legend(
-        handles=axes[0][0].get_legend_handles_labels()[0],
+        handles=handles,
         loc="outside lower center",
-        ncols=min(count, int(wide / 1.2)),
+        ncols=max(1, min(len(handles), int(wide / (0.65 + 0.07 * longest)))),
         fontsize="small",
         handlelength=3.5,
     )
@@ -137,11 +139,20 @@ def _contours(axes: Axes, surface: Surface) -> None:
     shades = [str(shade) for shade in np.linspace(1.0, 0.78, len(levels) - 1)]
     axes.contourf(x, y, heights, levels, colors=shades)
     lines = axes.contour(x, y, heights, levels[1:-1], colors="0.55", linewidths=0.5)
-    axes.clabel(lines, levels[1:-1:2], fontsize=6, fmt="%.2g", colors="0.35")
+    axes.clabel(lines, levels[1:-1:2], fontsize=7, fmt=_short, colors="0.3")
     axes.set(xlim=(left, right), ylim=(low, high), xlabel="x")
-    axes.plot(*surface.start, marker="o", ms=9, mfc="none", mec="k", ls="none", zorder=8)
+
+
+def _short(height: float) -> str:
+    return np.format_float_positional(height, 2, fractional=False, trim="-")
+
+
+def _landmarks(axes: Axes, surface: Surface) -> None:
+    axes.plot(
+        *surface.start, label="start", marker="o", ms=10, mfc="none", mec="k", mew=1.2, ls="none", zorder=8
+    )
     if surface.minimum is not None:
-        axes.plot(*surface.minimum, marker="x", ms=9, mew=2, color="k", ls="none", zorder=8)
+        axes.plot(*surface.minimum, label="minimum", marker="x", ms=9, mew=2, color="k", ls="none", zorder=8)
 
 
 def _path(axes: Axes, paths: Trajectories, i: int, column: int, marks: bool) -> _Drawn:
@@ -172,15 +183,21 @@ def _path(axes: Axes, paths: Trajectories, i: int, column: int, marks: bool) -> 
 
 
 def _visible(points: np.ndarray, surface: Surface) -> np.ndarray:
-    """The path up to the first point that is far from the picture, or not finite."""
+    """The path up to the first point that is far off, which is drawn nearer, or not finite."""
     bounds = np.asarray(surface.bounds)
     middle, reach = bounds.mean(1), np.diff(bounds)[:, 0]
     away = ~(np.abs(points - middle) <= 2 * reach).all(-1)
-    return points[: int(away.argmax())] if away.any() else points
+    if not away.any():
+        return points
+    end = int(away.argmax())
+    if not np.isfinite(points[end]).all():
+        return points[:end]
+    step = (points[end] - points[end - 1]) / max(1.0, np.max(np.abs(points[end] - middle) / (2 * reach)))
+    return np.concatenate([points[:end], points[end - 1 : end] + step])
 
 
 def _within(points: np.ndarray, surface: Surface) -> int:
-    """The last point in the picture before the path leaves it for good."""
+    """The last point in the picture."""
     bounds = np.asarray(surface.bounds)
     inside = ((points >= bounds[:, 0]) & (points <= bounds[:, 1])).all(-1)
     return int(np.flatnonzero(inside)[-1]) if inside.any() else 0

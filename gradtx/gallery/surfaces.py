@@ -53,13 +53,14 @@ def _rosenbrock(point: jax.Array) -> jax.Array:
     return (1.0 - point[0]) ** 2 + 100.0 * (point[1] - point[0] ** 2) ** 2
 
 
-saddle = Surface(_saddle, "saddle, x² - y²", ((-1.2, 1.2), (-1.2, 1.2)), (1.0, 1e-4))
+saddle = Surface(_saddle, "Saddle, x² - y²", ((-0.9, 1.2), (-0.7, 1.4)), (1.0, 1e-4))
 """x² - y², from almost the ridge: along x it leads to the saddle point at 0, and only along y on."""
 
 beale = Surface(_beale, "Beale's function", ((-1.0, 4.0), (-1.5, 2.0)), (1.0, 1.5), (3.0, 0.5))
-"""Beale, "On an Iterative Method for Finding a Local Minimum of a Function of More than One Variable", 1958."""
+"""Beale, "On an Iterative Method for Finding a Local Minimum of a Function of More than One Variable",
+1958."""
 
-ravine = Surface(_ravine, "ravine, ½ (x² + 50 y²)", ((-1.2, 0.4), (-0.5, 0.5)), (-1.0, 0.3), (0.0, 0.0))
+ravine = Surface(_ravine, "Ravine, ½ (x² + 50 y²)", ((-1.2, 0.4), (-0.5, 0.5)), (-1.0, 0.3), (0.0, 0.0))
 """½ (x² + 50 y²): 50 times as steep across as along."""
 
 rosenbrock = Surface(
