@@ -15,7 +15,7 @@ STILLS = (  # surface, steps, learning rates
 )
 
 
-def main(folder: pathlib.Path) -> None:
+def main(folder: pathlib.Path, frames: int = 40) -> None:
     """Write a PNG for each surface, and the saddle as an animated GIF."""
     import matplotlib
 
@@ -26,7 +26,7 @@ def main(folder: pathlib.Path) -> None:
         draw(paths).savefig(folder / f"{name}.png", dpi=80)
         print(folder / f"{name}.png")
     paths = trajectories(saddle, CLASSICS, 120, (0.01, 0.1))
-    animate(paths, folder / "saddle.gif", frames=40)
+    animate(paths, folder / "saddle.gif", frames)
     print(folder / "saddle.gif")
 
 

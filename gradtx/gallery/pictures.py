@@ -134,13 +134,16 @@ def _contours(axes: Axes, surface: Surface) -> None:
     x, y = np.linspace(left, right, _GRID), np.linspace(low, high, _GRID)
     points = jnp.asarray(np.stack(np.meshgrid(x, y), -1), float)
     heights = np.asarray(jax.jit(jax.vmap(jax.vmap(surface)))(points))
+    axes.set(xlim=(left, right), ylim=(low, high), xlabel="x")
     # As much area between any two levels: an even spread of heights would show the highest walls only.
     levels = np.unique(np.quantile(heights, np.linspace(0, 1, _LEVELS)))
     shades = [str(shade) for shade in np.linspace(1.0, 0.78, len(levels) - 1)]
     axes.contourf(x, y, heights, levels, colors=shades)
     lines = axes.contour(x, y, heights, levels[1:-1], colors="0.55", linewidths=0.5)
-    axes.clabel(lines, levels[1:-1:2], fontsize=7, fmt=_short, colors="0.3")
-    axes.set(xlim=(left, right), ylim=(low, high), xlabel="x")
+    for text in axes.clabel(lines, levels[1:-1:2], fontsize=7, fmt=_short, colors="0.3"):
+        across, up = axes.transData.transform(text.get_position())
+        at = axes.transAxes.inverted().transform((across, up))
+        text.set_visible(bool((np.abs(at - 0.5) < 0.45).all()))  # none that the border would cut
 
 
 def _short(height: float) -> str:
