@@ -47,10 +47,34 @@ def test_a_surface_starts_in_its_picture_and_is_flat_at_its_minimum(surface: gal
     assert hash(surface) == hash(surface.replace(start=surface.start))
 
 
+def _by_hand(name: str, rate: float) -> int:
+    """The count of updates by a loop in float64, each formula as it is printed."""
+    point, m, v, updates = np.array(gallery.saddle.start), np.zeros(2), np.zeros(2), 0
+    while point[0] ** 2 - point[1] ** 2 >= -1:
+        g = 2 * point * [1, -1]
+        updates += 1
+        if name == "SGD":
+            step = g
+        elif name in ("momentum", "NAG"):
+            m = 0.9 * m + g
+            step = m if name == "momentum" else 0.9 * m + g
+        elif name == "Adagrad":
+            v = v + g**2
+            step = g / (np.sqrt(v) + 1e-10)
+        elif name == "RMSprop":
+            v = 0.9 * v + 0.1 * g**2
+            step = g / np.sqrt(v + 1e-8)
+        else:
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            step = m / (1 - 0.9**updates) / (np.sqrt(v / (1 - 0.999**updates)) + 1e-8)
+        point = point - rate * step
+    return updates
+
+
 def test_steps_to_escape_from_the_saddle() -> None:
-    """Momentum, RMSprop and Adam were counted before with a loop in NumPy, from 0: one less each."""
     paths = gallery.trajectories(gallery.saddle, gallery.CLASSICS, 1500, (0.01, 0.1))
-    assert gallery.steps_to_escape(paths) == {
+    counts = gallery.steps_to_escape(paths)
+    assert counts == {
         "SGD": [466, 51],
         "momentum": [95, 24],
         "NAG": [89, 20],
@@ -58,6 +82,7 @@ def test_steps_to_escape_from_the_saddle() -> None:
         "RMSprop": [76, 4],
         "Adam": [80, 11],
     }
+    assert counts == {name: [_by_hand(name, rate) for rate in (0.01, 0.1)] for name in gallery.CLASSICS}
     assert gallery.steps_to_escape(paths, below=-1e38)["Adagrad"] == [None, None]
     assert gallery.steps_to_escape(paths, below=2.0)["SGD"] == [0, 0]  # before the first update
 
@@ -85,7 +110,7 @@ def test_each_learning_rate_is_what_the_optimizer_does_with_it() -> None:
 def test_optimizers_that_read_the_value_or_the_function_are_given_it() -> None:
     paths = gallery.trajectories(gallery.ravine, [gradtx.polyak_sgd(), gradtx.lbfgs()], 12)
     assert paths.labels == ("polyak_sgd()", "lbfgs()")
-    np.testing.assert_array_less(paths.values[:, 0, -1], 1e-3)  # from 2.75
+    np.testing.assert_array_less(paths.values[:, 0, -1], 0.05)  # from 2.75
 
 
 def test_a_sequence_is_labelled_with_its_calls() -> None:
@@ -129,11 +154,8 @@ def test_a_picture_has_a_panel_for_each_rate_and_all_its_labels(tmp_path: pathli
         np.testing.assert_allclose(lines["minimum"].get_xydata(), [[3.0, 0.5]])
         assert (panel.get_xlim(), panel.get_ylim()) == gallery.beale.bounds
         assert len(panel.collections) >= 2  # shades and contours
-    styles = [
-        (x.get_color(), x.get_linestyle(), x.get_marker()) for x in map(_lines(panel).get, paths.labels)
-    ]
-    for part in zip(*styles, strict=True):
-        assert len(set(part)) >= 5  # by colour alone, line alone or mark alone almost all can be told apart
+    lines = [_lines(figure.axes[0])[label] for label in paths.labels]
+    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == 6
     figure.savefig(tmp_path / "beale.png", dpi=50)
     picture = matplotlib.image.imread(tmp_path / "beale.png")[..., :3]
     colourful = picture.max(-1) - picture.min(-1) > 0.3  # the paths; all else is grey
@@ -147,8 +169,8 @@ def test_what_leaves_the_picture_is_drawn_up_to_a_little_outside() -> None:
     drawn = _lines(panel)["SGD"].get_xydata()
     assert len(drawn) >= 2
     assert np.abs(drawn).max() < 20
-    before, after = drawn[-2:] - drawn[-2]  # in the direction in which it goes
-    np.testing.assert_allclose(np.cross(after, paths.points[0, 0, 1] - paths.points[0, 0, 0]), 0, atol=1e-2)
+    (across, up), (x, y) = drawn[1] - drawn[0], paths.points[0, 0, 1] - paths.points[0, 0, 0]
+    assert across * y == pytest.approx(up * x)  # in the direction in which it goes
     assert np.isfinite(_lines(panel)["Adam"].get_xydata()).all()
 
 
