@@ -84,8 +84,9 @@ def animate(
             text.set_text(f"step {step}")
         return []
 
+    writer = animation.PillowWriter(fps=len(moments) / seconds)  # type: ignore[arg-type]  # need not be whole
     film = animation.FuncAnimation(figure, show, frames=[int(m) for m in moments], init_func=list)
-    film.save(os.fspath(file), writer=animation.PillowWriter(fps=len(moments) / seconds), dpi=dpi)
+    film.save(os.fspath(file), writer=writer, dpi=dpi)
     _close(figure)
 
 
