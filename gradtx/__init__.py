@@ -6,7 +6,7 @@ updates, state = tx.update(grads, state, params)
 params = gradtx.apply_updates(params, updates)
 """
 
-from gradtx import laws, numerics, plot, tree
+from gradtx import gallery, laws, numerics, plot, tree
 from gradtx.anatomy import Reach
 from gradtx.citing import cite
 from gradtx.clipping import (
@@ -68,6 +68,7 @@ from gradtx.moments import (
     trace,
     two_decay_ema,
 )
+from gradtx.movement import share_moved
 from gradtx.noise import add_noise
 from gradtx.norms import (
     centralize,

@@ -40,6 +40,7 @@ FLOORS = (
         "matrices",
         "moments",
         "noise",
+        "movement",
         "norms",
         "microbatching",
         "packed",
@@ -54,7 +55,7 @@ FLOORS = (
         "wrappers",
     },
     {"optimizers"},
-    {"citing", "explaining", "interop", "laws", "memory", "pieces", "plot"},
+    {"citing", "explaining", "gallery", "interop", "laws", "memory", "pieces", "plot"},
     {"__main__", "command", "expression"},
 )
 ENTRANCE = "__init__"  # the public names; above every floor
@@ -67,7 +68,7 @@ DROPIN = {
 OPTAX = {"interop/bridge", "interop/optax", *DROPIN}  # the only places that may know Optax
 CLIENTS = {"command", "expression", *DROPIN}  # use the public names, as a program does
 COMMANDS = {"__main__", "command"}  # the only ones that may know click
-PICTURES = {"plot"}  # and the only one that may know matplotlib, inside a function
+PICTURES = {"gallery/__main__", "gallery/pictures", "plot"}  # may know matplotlib, inside functions
 
 
 def _modules() -> dict[str, pathlib.Path]:
