@@ -71,6 +71,7 @@ NAMES = list(WRAPPERS)
 
 # These hold one as well, and are made of those above, or stand inside of optimizers.
 OTHERS = {
+    "cautious",  # around a direction, not an optimizer
     "decoupled",  # a direction, not an optimizer
     "divide_by_root",
     "layerwise",  # what per_layer makes

@@ -91,8 +91,9 @@ def exported() -> dict[str, type]:
 R = 1e-3
 # The norms of parameter and direction come first. LAMB's second pass reads p, m and v again, from
 # which it makes the direction anew; LARS's reads p and g, NovoGrad's g.
-# StableAdamW compares g with the new v.
-_AGAIN = {"lamb": 12, "lars": 8, "novograd": 4, "stable_adamw": 8}
+# StableAdamW compares g with the new v. C-AdamW counts the entries that agree, and makes the direction
+# anew of m, v and g.
+_AGAIN = {"cadamw": 12, "lamb": 12, "lars": 8, "novograd": 4, "stable_adamw": 8}
 
 
 def _clipped(make: Callable[[], GradientTransformation]) -> Callable[[], GradientTransformation]:
