@@ -12,6 +12,7 @@ try:
 except ImportError:  # formulas then stand as they do in the docstrings
     docstrings = latex = None
 
+_SYMBOLS = re.compile(r"[₀-ₜ]|[Α-ω]")
 _SET = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 # The type of a field says what it accepts in terms of this package; its text says so in words.
 _TYPE = re.compile(
@@ -30,7 +31,7 @@ def in_html(page: str) -> str:
 
 def in_markdown(lines: list[str]) -> str:
     """The lines of a formula as a block: typeset, or as they are."""
-    if latex is None or not docstrings.is_formula("\n".join(lines)):
+    if not _is_formula("\n".join(lines)):
         return "\n".join(f"    {line}" for line in lines)
     return f"$$\n{latex.equations(lines)}\n$$"
 
@@ -45,9 +46,13 @@ def docstring(text: str) -> str:
     return "\n\n".join(made)
 
 
+def _is_formula(text: str) -> bool:
+    return latex is not None and (docstrings.is_formula(text) or bool(_SYMBOLS.search(text)))
+
+
 def _typeset(match: re.Match[str]) -> str:
     text = html.unescape(re.sub(r"<[^>]+>", "", match.group(1)))
-    if latex is None or not docstrings.is_formula(text):
+    if not _is_formula(text):
         return match.group()
     return _mathml(latex.equations([line for line in text.splitlines() if line.strip()]), display=True)
 

@@ -82,7 +82,7 @@ def page(name: str) -> str:
         f"```python\n{tx.expand()}\n```",
         *(["## Advice", _linked(advice, name)] if advice else []),
         "## Arguments",
-        _arguments(cls, arguments),
+        f'<div class="arguments" markdown>\n\n{_arguments(cls, arguments)}\n\n</div>',
         _errors(errors),
         "## Costs",
         _costs(cls),

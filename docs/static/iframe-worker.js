@@ -4,6 +4,7 @@ if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(url) {
       super()
+      const base = new URL(url, location)
       const frame = document.createElement("iframe")
       frame.hidden = true
       document.body.append(frame)
@@ -11,7 +12,7 @@ if (location.protocol === "file:") {
       const load = (source) =>
         new Promise((done, failed) => {
           const script = inside.document.createElement("script")
-          Object.assign(script, { src: new URL(source, url), onload: done, onerror: failed })
+          Object.assign(script, { src: new URL(source, base), onload: done, onerror: failed })
           inside.document.body.append(script)
         })
       inside.postMessage = (data) => {
@@ -21,7 +22,7 @@ if (location.protocol === "file:") {
       }
       inside.importScripts = (...sources) =>
         sources.reduce((before, source) => before.then(() => load(source)), Promise.resolve())
-      this.ready = load(url)
+      this.ready = load(base)
     }
     postMessage(data) {
       this.ready.then(() => this.inside.dispatchEvent(new this.inside.MessageEvent("message", { data })))
