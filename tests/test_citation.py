@@ -10,7 +10,7 @@ import gradtx
 
 ROOT = pathlib.Path(__file__).parents[1]
 CFF = (ROOT / "CITATION.cff").read_text()
-# Of the schema for 1.2.0 at https://github.com/citation-file-format: what must be there, and what else we use.
+# Of the schema for 1.2.0, https://github.com/citation-file-format: what must be there, and what else is.
 REQUIRED = {"authors", "cff-version", "message", "title"}
 USED = {"abstract", "keywords", "license", "type", "version"}
 

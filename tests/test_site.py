@@ -6,13 +6,16 @@ It needs the extra `docs`; what a browser shows needs Chromium as well.
 from __future__ import annotations
 
 import collections
+import html
 import html.parser
 import importlib.util
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import urllib.parse
 
 import pytest
@@ -53,16 +56,33 @@ class Page(html.parser.HTMLParser):
             self.loads += [given[name] for name in ("src", "srcset", "data", "poster") if name in given]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    if os.environ.get("PYTEST_XDIST_WORKER") and not hasattr(os, "fork"):
-        pytest.skip("builds at once")
-    made = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(made)]
+def _build(into: pathlib.Path) -> str:
+    """Nothing, or what went wrong."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(into)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
+    return "" if done.returncode == 0 and "WARNING" not in done.stderr else done.stderr
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Built once: the first of the processes that share the tests builds it, and the others wait."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made, report, part = shared / "site", shared / "site.report", shared / "site.part"
+    try:
+        part.touch(exist_ok=False)
+    except FileExistsError:
+        for _ in range(600):
+            if report.exists():
+                break
+            time.sleep(1)
+    else:
+        part.write_text(_build(made))
+        part.rename(report)
+        part.touch()
+    assert not report.read_text(), report.read_text()
     return made
 
 
@@ -177,15 +197,12 @@ PROBE = """
 @pytest.mark.parametrize("width", [400, 1300])
 @pytest.mark.parametrize("page", ["optimizers/adam", "optimizers/muon", "reference/pieces", "from-pytorch"])
 def test_formulas_have_a_size_and_no_page_scrolls_sideways(site: pathlib.Path, page: str, width: int) -> None:
-    import html as entities
-    import json
-
     file = site / f"{page}.html"
     probe = file.with_name(f"{file.stem}-{width}-probe.html")
     probe.write_text(file.read_text().replace("</head>", PROBE + "</head>", 1))
     shown = browse(probe.as_uri(), f"--window-size={width},1200")
     probe.unlink()
-    seen = json.loads(entities.unescape(shown.partition("<title>")[2].partition("</title>")[0]))
+    seen = json.loads(html.unescape(shown.partition("<title>")[2].partition("</title>")[0]))
     assert seen["wide"] <= 1, f"{seen['wide']} pixels too wide"
     assert all(name.startswith("file:") for name in seen["loaded"])
     if SET and "optimizers" in page:

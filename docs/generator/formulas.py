@@ -22,9 +22,11 @@ _TYPE = re.compile(
 _INDENTED = re.compile(r'<div class="highlight"><pre><span></span><code>(.*?)</code></pre></div>', re.DOTALL)
 
 
-def in_html(page: str) -> str:
-    """A page with the LaTeX in it, and the formulas of docstrings, as MathML; without the types of fields."""
+def in_html(page: str, of_docstrings: bool) -> str:
+    """A page with its LaTeX as MathML; one of docstrings with their formulas too, without types of fields."""
     page = _SET.sub(lambda m: _mathml(html.unescape(m.group(3)), display=m.group(2) == "["), page)
+    if not of_docstrings:
+        return page
     page = _TYPE.sub(lambda m: f" ({m.group(1)})" if m.group(1) else "", page)
     return _INDENTED.sub(_typeset, page)
 

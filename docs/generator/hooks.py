@@ -56,4 +56,4 @@ def on_files(files, config):
 
 def on_page_content(html, page, config, files):
     """LaTeX, and the formulas of docstrings, as MathML."""
-    return formulas.in_html(html)
+    return formulas.in_html(html, of_docstrings=page.file.src_uri.startswith("reference/"))

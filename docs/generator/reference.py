@@ -25,6 +25,7 @@ PAGES = {
     ),
     "helpers": ("Helpers", set()),
 }  # fmt: skip
+MODULES = {"numerics", "plot", "tree"}  # that are public as modules
 
 
 def home(module: str) -> str:
@@ -43,6 +44,13 @@ def names(skip: set[str]) -> dict[str, dict[str, list[str]]]:
         if not (inspect.isclass(thing) or callable(thing)) or not str(module).startswith("gradtx"):
             continue
         found[home(module)].setdefault(module, []).append(name)
+    for name, module in sorted(vars(gradtx).items()):
+        if isinstance(module, types.ModuleType) and hasattr(module, "__all__") and name in MODULES:
+            found["helpers"][module.__name__] = [
+                f"{name}.{n}"
+                for n in module.__all__
+                if getattr(getattr(module, n), "__module__", "") == module.__name__
+            ]
     return found
 
 
