@@ -44,7 +44,9 @@ def docstring(text: str) -> str:
     for block in re.split(r"\n\n+", text.strip("\n")):
         lines = block.splitlines()
         indented = all(line.startswith("    ") for line in lines)
-        made.append(in_markdown([line[4:].rstrip() for line in lines]) if indented else block)
+        # A source is a line of its own.
+        prose = re.sub(r"(https?://\S+)\n(?=[A-Z])", r"\1  \n", block)
+        made.append(in_markdown([line[4:].rstrip() for line in lines]) if indented else prose)
     return "\n\n".join(made)
 
 
@@ -61,5 +63,6 @@ def _typeset(match: re.Match[str]) -> str:
 
 def _mathml(source: str, display: bool) -> str:
     source = source.strip().replace("{aligned}", "{split}")  # the same, and latex2mathml knows it
+    source = re.sub(r"\\texttt\{([^{}]*)\}", lambda m: m.group(1).replace("\\_", "_"), source)
     made = convert(source, display="block" if display else "inline")
     return f'<div class="formula">{made}</div>' if display else made

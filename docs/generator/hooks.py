@@ -27,7 +27,7 @@ HOME = "index"
 
 def on_config(config):
     """The navigation."""
-    there = {file.stem for file in DOCS.glob("*.md")} - {HOME}
+    there = {file.relative_to(DOCS).with_suffix("").as_posix() for file in DOCS.rglob("*.md")} - {HOME}
     unnamed = sorted(there - {page for pages in SECTIONS.values() for page in pages})
     sections = SECTIONS | {"Guides": SECTIONS["Guides"] + unnamed}
     written = [

@@ -77,6 +77,7 @@ def page(name: str) -> str:
         "" if alone else _linked(summary, name),
         "## Formula",
         _linked(formulas.docstring(rest), name),
+        _cited(tx),
         "## Composition",
         f"`print({call}.expand())` shows what it is made of, and what it runs:",
         f"```python\n{tx.expand()}\n```",
@@ -121,9 +122,11 @@ def _parts(cls: type) -> tuple[str, dict[str, str], str]:
 def _linked(text: str, here: str) -> str:
     """Names in code, as links: to the optimizer's page, or to the reference."""
 
+    own = exported()[here].__dataclass_fields__  # an argument is no piece of the same name
+
     def link(match: re.Match[str]) -> str:
         name = match.group(1)
-        if name == here or not hasattr(gradtx, name):
+        if name == here or name in own or not hasattr(gradtx, name):
             return match.group()
         return f"[`{name}`]({name}.md)" if name in exported() else f"[`{name}`][gradtx.{name}]"
 
@@ -132,6 +135,14 @@ def _linked(text: str, here: str) -> str:
 
 def _escaped(cell: str) -> str:
     return cell.replace("|", "\\|").replace("*", "\\*")
+
+
+def _cited(tx: Any) -> str:
+    """BibTeX for it and all that is in it, folded."""
+    if not hasattr(gradtx, "cite"):
+        return ""
+    entries = "\n".join(f"    {line}".rstrip() for line in f"```bibtex\n{gradtx.cite(tx)}\n```".splitlines())
+    return f'??? quote "BibTeX, with its parts"\n\n{entries}'
 
 
 # ---------------------------------------------------------------- arguments
