@@ -92,6 +92,7 @@ from gradtx.optimizers.adan import adan, difference_ratio, scale_by_adan
 from gradtx.optimizers.ademamix import ademamix, scale_by_ademamix
 from gradtx.optimizers.adopt import adopt, divide_by_past_root, scale_by_adopt
 from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
+from gradtx.optimizers.cadamw import cadamw
 from gradtx.optimizers.cocob import cocob, scale_by_cocob
 from gradtx.optimizers.dadapt_adamw import dadapt_adamw, scale_by_dadapt
 from gradtx.optimizers.dog import dog, dowg, scale_by_distance_over_gradients, scale_by_dog, scale_by_dowg
@@ -211,6 +212,7 @@ from gradtx.wrappers.accumulate import (
     skip_not_finite,
 )
 from gradtx.wrappers.averaging import average_params, averaged_params
+from gradtx.wrappers.cautious import cautious
 from gradtx.wrappers.conditional import (
     apply_if_finite,
     conditionally_mask,

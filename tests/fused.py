@@ -75,6 +75,13 @@ def adamw(g, p, t, m, v):
     return p - RATE * (u + 1e-4 * p), (m, v)
 
 
+def cadamw(g, p, t, m, v):
+    u, m, v = _adam(g, t, m, v)
+    agree = u * g > 0
+    stretch = g.size / (jnp.sum(agree.astype(jnp.float32)) + 1)
+    return p - RATE * (jnp.where(agree, stretch * u, 0.0) + 1e-4 * p), (m, v)
+
+
 def amsgrad(g, p, t, m, v, x):
     m, v = _average(0.9, m, g), _average(0.999, v, g * g)
     x = jnp.maximum(x, _corrected(v, 0.999, t))

@@ -67,6 +67,7 @@ OPTIMIZERS = {
     "fromage": (lambda: gradtx.fromage(R), fused.fromage, 0),
     "lamb": (lambda: gradtx.lamb(R), fused.lamb, 2),
     "lars": (lambda: gradtx.lars(R), fused.lars, 1),
+    "cadamw": (lambda: gradtx.cadamw(R), fused.cadamw, 2),
     "cocob": (gradtx.cocob, fused.cocob, 5),
     "dadapt_adamw": (gradtx.dadapt_adamw, fused.dadapt_adamw, 3),
     "dog": (gradtx.dog, fused.dog, 1),
@@ -171,6 +172,8 @@ def costs(name: str, ours: bool, clip: bool) -> tuple[float, float]:
 # parameter can move, and its scheduler starts every leaf before it ends one. The hand-fused loop
 # keeps as much; on TPU and GPU one leaf at a time is kept.
 KEEPS_ITS_DIRECTION = {
+    ("cadamw", False),  # which entries agree is counted in the whole leaf first
+    ("cadamw", True),
     ("lamb", False),
     ("lamb", True),
     ("fromage", True),

@@ -77,6 +77,7 @@ OTHERS = {
     "rare_ema",
     "scale_by_sophia",
     "sophia",
+    "cautious",  # around a direction, not an optimizer
     "decoupled",  # a direction, not an optimizer
     "divide_by_root",
     "layerwise",  # what per_layer makes

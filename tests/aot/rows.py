@@ -92,9 +92,10 @@ R = 1e-3
 # The norms of parameter and direction come first. LAMB's second pass reads p, m and v again, from
 # which it makes the direction anew; LARS's reads p and g, NovoGrad's g. StableAdamW compares g with the new
 # v. Fromage has the norms of p and g. Adafactor's means read g, its clip g again, and its scale p; SM3's
-# maxima read g again.
+# maxima read g again. C-AdamW counts the entries that agree, and makes the direction anew of m, v and g.
 _AGAIN = {
     "adafactor": 12,
+    "cadamw": 12,
     "fromage": 8,
     "lamb": 12,
     "lars": 8,

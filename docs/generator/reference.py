@@ -1,0 +1,64 @@
+"""Which page of the reference each public name stands on: by the module that defines it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+
+import gradtx
+
+# Page, title, modules. What no page names stands among the helpers.
+PAGES = {
+    "contract": ("The contract and the algebra", {"combine", "transformation", "value", "anatomy", "laws"}),
+    "pieces": (
+        "Pieces",
+        {
+            "clipping", "constraints", "curvature", "decay", "functions", "matrices", "moments", "noise",
+            "norms", "optimizers", "pointwise", "rate",
+        },
+    ),
+    "schedules": ("Schedules", {"schedules", "hyperparameters"}),
+    "wrappers": (
+        "Wrappers",
+        {"layers", "microbatching", "packed", "packing", "privacy", "searches", "tunable", "wrappers"},
+    ),
+    "helpers": ("Helpers", set()),
+}  # fmt: skip
+MODULES = {"numerics", "plot", "tree"}  # that are public as modules
+
+
+def home(module: str) -> str:
+    """The page of a module of gradtx."""
+    top = module.split(".")[1] if "." in module else module
+    return next((page for page, (_, modules) in PAGES.items() if top in modules), "helpers")
+
+
+def names(skip: set[str]) -> dict[str, dict[str, list[str]]]:
+    """page -> module -> public names."""
+    found: dict[str, dict[str, list[str]]] = {page: {} for page in PAGES}
+    for name, thing in sorted(vars(gradtx).items()):
+        module = getattr(thing, "__module__", None)
+        if name.startswith("_") or name in skip or isinstance(thing, types.ModuleType):
+            continue
+        if not (inspect.isclass(thing) or callable(thing)) or not str(module).startswith("gradtx"):
+            continue
+        found[home(module)].setdefault(module, []).append(name)
+    for name, module in sorted(vars(gradtx).items()):
+        if isinstance(module, types.ModuleType) and hasattr(module, "__all__") and name in MODULES:
+            found["helpers"][module.__name__] = [
+                f"{name}.{n}"
+                for n in module.__all__
+                if getattr(getattr(module, n), "__module__", "") == module.__name__
+            ]
+    return found
+
+
+def page(name: str, modules: dict[str, list[str]]) -> str:
+    """A page's Markdown, for mkdocstrings to fill in."""
+    parts = [f"# {PAGES[name][0]}"]
+    for module, listed in sorted(modules.items()):
+        doc = inspect.cleandoc(importlib.import_module(module).__doc__ or "")
+        sentence = " ".join(doc.partition("\n\n")[0].split()).rstrip(":.")
+        parts += [f"## {sentence}", *(f"::: gradtx.{n}" for n in listed)]
+    return "\n\n".join(parts) + "\n"
