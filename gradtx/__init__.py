@@ -99,6 +99,9 @@ from gradtx.optimizers.dog import dog, dowg, scale_by_distance_over_gradients, s
 from gradtx.optimizers.dpsgd import dpsgd
 from gradtx.optimizers.fromage import fromage, turn_by_learning_rate
 from gradtx.optimizers.galore import galore, scale_by_galore
+from gradtx.optimizers.distance_over_gradients import scale_by_distance_over_gradients
+from gradtx.optimizers.dog import dog, scale_by_dog
+from gradtx.optimizers.dowg import dowg, scale_by_dowg
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.laprop import laprop, scale_by_laprop
 from gradtx.optimizers.lars import lars, scale_by_lars
