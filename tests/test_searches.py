@@ -172,6 +172,7 @@ ZOOMS = {
     "descent-alone": {"curv_rtol": math.inf},
     "coarse": {"stepsize_precision": 0.05, "curv_rtol": 0.01},
     "tolerant": {"tol": 0.5},
+    "by-slopes": {"approx_dec_rtol": 1.0, "slope_rtol": 0.3},
 }
 
 
