@@ -323,6 +323,16 @@ def test_nothing_moves_where_no_step_is_finite_and_the_next_search_begins_anew(m
     assert chex.assert_tree_all_finite(state) is None
 
 
+@every_search
+def test_where_nothing_moves_value_and_gradient_are_those_of_where_it_is(make) -> None:
+    params, tx = jnp.ones(2), make()
+    extra = {"value": 2.0, "grad": 2 * params, "value_fn": cliff}
+    updates, state = tx.update(params, tx.init(params), params, **extra)  # outward, off the cliff
+    np.testing.assert_array_equal(updates, jnp.zeros(2))
+    assert state.value == 2
+    np.testing.assert_array_equal(state.grad, 2 * params)
+
+
 def test_optaxs_backtracking_stays_at_zero() -> None:
     """The departure that the test above is about."""
     tx = optax.scale_by_backtracking_linesearch(8)
