@@ -482,8 +482,7 @@ def test_the_search_traces_the_objective_once() -> None:
         traced.clear()
         extra = {"value": 3.0, "grad": 2 * params, "value_fn": f}
         jax.jit(functools.partial(tx.update, **extra)).lower(-params, tx.init(params), params)
-        # JAX may trace a loop's body again where its types settle; it is not more than Optax's best.
-        assert len(traced) <= 2
+        assert len(traced) == 1
 
 
 def test_reuse_says_what_it_does_not_find() -> None:
