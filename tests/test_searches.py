@@ -172,6 +172,7 @@ ZOOMS = {
     "descent-alone": {"curv_rtol": math.inf},
     "coarse": {"stepsize_precision": 0.05, "curv_rtol": 0.01},
     "tolerant": {"tol": 0.5},
+    "by-slopes": {"approx_dec_rtol": 1.0, "slope_rtol": 0.3},
 }
 
 
@@ -320,6 +321,16 @@ def test_nothing_moves_where_no_step_is_finite_and_the_next_search_begins_anew(m
     assert state[-1].learning_rate > 0
     assert jnp.all(updates < 0)
     assert chex.assert_tree_all_finite(state) is None
+
+
+@every_search
+def test_where_nothing_moves_value_and_gradient_are_those_of_where_it_is(make) -> None:
+    params, tx = jnp.ones(2), make()
+    extra = {"value": 2.0, "grad": 2 * params, "value_fn": cliff}
+    updates, state = tx.update(params, tx.init(params), params, **extra)  # outward, off the cliff
+    np.testing.assert_array_equal(updates, jnp.zeros(2))
+    assert state.value == 2
+    np.testing.assert_array_equal(state.grad, 2 * params)
 
 
 def test_optaxs_backtracking_stays_at_zero() -> None:
@@ -471,8 +482,7 @@ def test_the_search_traces_the_objective_once() -> None:
         traced.clear()
         extra = {"value": 3.0, "grad": 2 * params, "value_fn": f}
         jax.jit(functools.partial(tx.update, **extra)).lower(-params, tx.init(params), params)
-        # JAX may trace a loop's body again where its types settle; it is not more than Optax's best.
-        assert len(traced) <= 2
+        assert len(traced) == 1
 
 
 def test_reuse_says_what_it_does_not_find() -> None:
