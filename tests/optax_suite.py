@@ -70,7 +70,8 @@ CONCERN_GRADIENTS = [
 
 
 ZERO = "An injected zero stays in the program, so that it can be set; without it the term is not there."
-MAY_PASS = {ZERO}
+OPEN = "Open: found by this suite, and not yet looked into."
+MAY_PASS = {OPEN, ZERO}
 
 REASONS: dict[str, list[str]] = {
     "The state has gradtx's layout: the test compares it with, or makes, one of Optax's classes.": [
@@ -106,9 +107,19 @@ REASONS: dict[str, list[str]] = {
         r"_schedule_test PolynomialTest.test_zero_steps_schedule",
         r"_schedule_test CosineDecayTest.test_with_giant_int_steps",
         r"_adding_test .*test_none_argument",
+        r"linesearch_test ZoomLinesearchTest.test_dtype_stability",
     ],
-    "The mistake is refused, in other words than Optax's.": [r"_freezing_test .*test_.*bad_structure"],
-    "gradtx's `optimistic_adam` is not deprecated.": [r"alias_test .*opt_name='optimistic_adam',"],
+    "The mistake is refused, or printed, in other words than Optax's.": [
+        r"_freezing_test .*test_.*bad_structure",
+        r"linesearch_test .*_raises_on_unused_extra_args",
+        r"linesearch_test ZoomLinesearchTest.test_failure_(descent_direction|flat_fun|too_small)",
+        r"_microbatching_test .*test_raises_on_invalid_microbatches",
+    ],
+    "A state with two line searches in it does not say which is meant.": [
+        r"linesearch_test .*test_value_and_grad_from_state",
+    ],
+    OPEN: [r"alias_test LBFGSTest.test_against_plain_implementation\(problem_name='himmelblau'"],
+    "`optimistic_adam` is not deprecated here.": [r"alias_test .*opt_name='optimistic_adam',"],
     ZERO: [r"(alias|_common)_test .*wrapped_in_inject_hyperparams"],
     "The cosine goes on from a peak of 0 to the end value, as its formula says; Optax's stays at 0.": [
         r"_schedule_test .*test_zero_peak_value",
@@ -118,7 +129,7 @@ REASONS: dict[str, list[str]] = {
         r"_clipping_test .*test_clip_by_block_rms",
     ],
     "GaLore projects a matrix's shorter side, as in the paper and the authors' code; Optax the longer.": [
-        r"_galore_test .*(_right_projection|_projection_state_shapes|test_rank_is_clipped|memory_reduction)",
+        r"_galore_test .*(_right_projection|_projection_state_shapes|rank_is_clipped|3d_memory_reduction)",
     ],
     "`flatten` needs the parameters, whose dtypes say what lies together.": [r"_layouts_test .*test_flatten"],
 }
@@ -310,7 +321,7 @@ def page(outcomes: dict[str, list[Outcome]], every: int = 1) -> str:
                 group.setdefault(f"`{module}` {method}", []).append(bracket + parameters)
     for reason, methods in known.items():
         if methods:
-            text += f"\n{reason[0].upper()}{reason[1:]}\n\n"
+            text += f"\n{reason}\n\n"
         for method, parameters in methods.items():
             shown = "" if parameters == [""] else f" ({len(parameters)} sets of parameters)"
             text += f"- {method}{shown}\n"

@@ -42,7 +42,7 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
 
         def compute() -> tuple[jax.Array, PyTree]:
             now, back = jax.value_and_grad(value_fn)(params, *args, **kwargs)
-            return now.astype(value.dtype), back
+            return jnp.asarray(now, value.dtype), back
 
         return jax.lax.cond(jnp.isfinite(value), lambda: kept, compute)
 
