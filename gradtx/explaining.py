@@ -144,6 +144,8 @@ def _amount(kept: list[Kept], size: _Size) -> str:
 
 
 def _state(piece: Piece, size: _Size) -> str:
+    if not piece.counted:
+        return "state: counted above"
     if any(field in _UNKNOWN for field in piece.kept):
         return "state: depends on the parameters"
     parts = [f"{field.name} {_amount([field], size)}" for field in piece.keeps if field.nbytes]

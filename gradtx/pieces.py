@@ -54,6 +54,7 @@ class Piece(NamedTuple):
     value: Any
     keeps: tuple[Kept, ...]  # of its own
     parts: tuple[Piece, ...]
+    counted: bool = True  # or its state is that of the piece around it, which maps it over layers
 
     @property
     def kept(self) -> list[Kept]:
@@ -120,7 +121,7 @@ def _piece(label: str, value: Any, call: InitCall, counted: bool) -> Piece:
         at = next((i for i, (_, x) in enumerate(written) if type(x) is type(made.tx)), None)
         name, part = ("", made.tx) if at is None else written.pop(at)
         parts.append(_piece(name, part, made, is_there))
-    return Piece(label, value, own, tuple(parts))
+    return Piece(label, value, own, tuple(parts), counted)
 
 
 def _own(call: InitCall, there: list[bool]) -> tuple[Kept, ...]:

@@ -61,6 +61,8 @@ def test_a_composite_has_its_own_formula_and_the_parts_of_its_expansion() -> Non
     assert "│    θₜ = θₜ₋₁ - λ m̂ₜ / (sqrt(v̂ₜ + ε_root) + ε)\n│    state: 8 bytes per parameter" in text
     assert "├─ ratio(eps=1e-08)\n" in text
     assert "│  └─ denominator: rms(decay=0.999)\n" in text
+    scheduled = gradtx.explain(gradtx.adam(gradtx.linear_schedule(0.1, 0.0, 5))).text
+    assert scheduled.count("learning_rate: linear_schedule(") == 1  # where it acts
 
 
 def test_markdown_and_latex_have_the_same_pieces_and_set_the_formulas() -> None:
@@ -109,6 +111,9 @@ def test_masks_labels_and_layouts_need_parameters_for_their_bytes() -> None:
     groups = gradtx.partition({"a": gradtx.trace(0.9)}, gradtx.by_path(("kernel", "a")))
     assert "a: trace(decay=0.9)\n" in gradtx.explain(groups).text
     assert "velocity 4 bytes per parameter" in gradtx.explain(groups).text
+    stacked = gradtx.layerwise(gradtx.trace(0.9), "^blocks")
+    assert "state: velocity 4 bytes per parameter" in gradtx.explain(stacked).text
+    assert "state: counted above" in gradtx.explain(stacked).text
     shape = jax.ShapeDtypeStruct((10,), jnp.float32)
     kernel, rest = {"kernel": shape}, {"kernel": shape, "bias": shape}
     half = gradtx.masked(gradtx.trace(0.9), "kernel")
