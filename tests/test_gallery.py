@@ -33,6 +33,17 @@ def _no_window() -> Iterator[None]:
 # ---------------------------------------------------------------- numbers
 
 
+def test_surfaces_have_the_values_of_their_formulas() -> None:
+    at = {
+        "saddle": (3, 2, 5),
+        "beale": (0, 0, 14.203125),
+        "ravine": (2, -1, 27),
+        "rosenbrock": (-1.2, 1, 24.2),
+    }
+    for name, (x, y, value) in at.items():
+        assert float(SURFACES[name](jnp.array([x, y], float))) == pytest.approx(value)
+
+
 @pytest.mark.parametrize("surface", SURFACES.values(), ids=SURFACES)
 def test_a_surface_starts_in_its_picture_and_is_flat_at_its_minimum(surface: gallery.Surface) -> None:
     (left, right), (low, high) = surface.bounds
