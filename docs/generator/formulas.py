@@ -12,6 +12,7 @@ try:
 except ImportError:  # formulas then stand as they do in the docstrings
     docstrings = latex = None
 
+_NAMED = re.compile(r"\\(?:text|operatorname|mathrm)\{([^{}]*\\_[^{}]*)\}")
 _SYMBOLS = re.compile(r"[₀-ₜ]|[Α-ω]")
 _SET = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 # The type of a field says what it accepts in terms of this package; its text says so in words.
@@ -63,6 +64,8 @@ def _typeset(match: re.Match[str]) -> str:
 
 def _mathml(source: str, display: bool) -> str:
     source = source.strip().replace("{aligned}", "{split}")  # the same, and latex2mathml knows it
-    source = re.sub(r"\\texttt\{([^{}]*)\}", lambda m: m.group(1).replace("\\_", "_"), source)
+    source = re.sub(r"\\texttt\{([^{}]*)\}", r"\1", source)
+    # It reads the underscores of words as they are, and only in text.
+    source = _NAMED.sub(lambda m: "\\text{" + m.group(1).replace(r"\_", "_") + "}", source)
     made = convert(source, display="block" if display else "inline")
     return f'<div class="formula">{made}</div>' if display else made

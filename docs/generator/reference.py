@@ -46,11 +46,11 @@ def names(skip: set[str]) -> dict[str, dict[str, list[str]]]:
         found[home(module)].setdefault(module, []).append(name)
     for name, module in sorted(vars(gradtx).items()):
         if isinstance(module, types.ModuleType) and hasattr(module, "__all__") and name in MODULES:
-            found["helpers"][module.__name__] = [
-                f"{name}.{n}"
-                for n in module.__all__
-                if getattr(getattr(module, n), "__module__", "") == module.__name__
+            own = [
+                n for n in module.__all__ if getattr(getattr(module, n), "__module__", "") == module.__name__
             ]
+            listed = found["helpers"].setdefault(module.__name__, [])
+            listed += [f"{name}.{n}" for n in own if n not in listed]
     return found
 
 
