@@ -95,13 +95,12 @@ from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
 from gradtx.optimizers.cadamw import cadamw
 from gradtx.optimizers.cocob import cocob, scale_by_cocob
 from gradtx.optimizers.dadapt_adamw import dadapt_adamw, scale_by_dadapt
-from gradtx.optimizers.dog import dog, dowg, scale_by_distance_over_gradients, scale_by_dog, scale_by_dowg
-from gradtx.optimizers.dpsgd import dpsgd
-from gradtx.optimizers.fromage import fromage, turn_by_learning_rate
-from gradtx.optimizers.galore import galore, scale_by_galore
 from gradtx.optimizers.distance_over_gradients import scale_by_distance_over_gradients
 from gradtx.optimizers.dog import dog, scale_by_dog
 from gradtx.optimizers.dowg import dowg, scale_by_dowg
+from gradtx.optimizers.dpsgd import dpsgd
+from gradtx.optimizers.fromage import fromage, turn_by_learning_rate
+from gradtx.optimizers.galore import galore, scale_by_galore
 from gradtx.optimizers.lamb import lamb
 from gradtx.optimizers.laprop import laprop, scale_by_laprop
 from gradtx.optimizers.lars import lars, scale_by_lars
