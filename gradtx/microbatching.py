@@ -2,6 +2,8 @@
 
 Of n micro-batches the i-th has the rows i, i + n, i + 2n, ...: where a batch is divided between devices,
 each of them then has its share of every micro-batch.
+
+Folklore: the sum over a batch, computed in parts.
 """
 
 from __future__ import annotations

@@ -66,7 +66,11 @@ def trust_ratio(param: jax.Array, update: jax.Array, coefficient: Any, eps: Any)
 
 
 class normalize(GradientTransformation):
-    """Divide by the norm of all leaves together: g / ‖g‖. Zeros stay zeros, where Optax makes NaN of them."""
+    """Divide by the norm of all leaves together: g / ‖g‖. Zeros stay zeros, where Optax makes NaN of them.
+
+    Hazan, Levy & Shalev-Shwartz, "Beyond Convexity: Stochastic Quasi-Convex Optimization", 2015.
+    https://arxiv.org/abs/1507.02030
+    """
 
     reach: ClassVar[Reach] = Reach.OTHERS
 
@@ -80,6 +84,8 @@ class normalize(GradientTransformation):
 
 class scale_by_param_block_norm(GradientTransformation):
     """Multiply each leaf by the norm of its parameters: u · max(‖θ‖, c).
+
+    Folklore: Optax has it and names no source; Adafactor takes the root mean square instead.
 
     Args:
         min_scale: c, at least 0: the least factor, so that parameters can leave zero.

@@ -27,6 +27,8 @@ class for_matrices(GradientTransformation):
     It asks a leaf for its axes, so that in `per_layer` a stack of matrices is a matrix for each layer,
     and a stack of vectors is none.
 
+    Folklore: a choice of leaves, and no method of optimization.
+
     Args:
         matrices: for the matrices.
         others: for all else.

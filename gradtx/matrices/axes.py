@@ -45,6 +45,8 @@ class matrix_axes(Value):
     Optax's `MuonDimensionNumbers` and `GaLoreDimensionNumbers`, for both of which this is the name here;
     where this is expected those are taken as well.
 
+    Folklore: a way to read an array as a matrix, and no method of optimization.
+
     Args:
         reduction_axis: the rows: the axis, or axes, over which x W sums. Negative ones count from the end.
         output_axis: the columns: the axis or axes that are left in x W.

@@ -40,6 +40,9 @@ class in_subspace(GradientTransformation):
     What `inner` keeps has the shape (rank, columns) or (rows, rank) for a matrix. It is given no
     parameters, which have no place in the subspace. Leaves that are no matrices are given to it as they are.
 
+    Zhao et al., "GaLore: Memory-Efficient LLM Training by Gradient Low-Rank Projection", 2024.
+    https://arxiv.org/abs/2403.03507
+
     Args:
         inner: the transformation, such as `scale_by_adam()`.
         rank: how many singular vectors; at most the matrix's smaller side is used.

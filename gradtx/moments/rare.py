@@ -31,6 +31,9 @@ class rare_ema(GradientTransformation):
 
     Between renewals f is not computed, and its state and schedules stand still.
 
+    Liu et al., "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training",
+    2023, whose estimate of the Hessian is renewed so. https://arxiv.org/abs/2305.14342
+
     Args:
         inner: f.
         decay: β, in [0, 1).

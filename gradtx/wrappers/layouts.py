@@ -1,5 +1,8 @@
 """Transformations that see the parameters in another form: in flat buffers, in real and imaginary parts,
-with extra arguments that they do not read."""
+with extra arguments that they do not read.
+
+Folklore: a way to lay out parameters; what sees them has its own source.
+"""
 
 from __future__ import annotations
 
