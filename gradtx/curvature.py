@@ -123,6 +123,4 @@ class gauss_newton_bartlett_diag_hessian(GradientTransformation):
         after, key = next_key(state.key)
         grad = tree.widen(jax.grad(sampled_obj_fn)(params, key))
         size = jnp.asarray(batch_size, float)
-        return jax.tree.map(lambda g: numerics.like(size, g) * numerics.abs_sq(g), grad), EstimatorState(
-            after
-        )
+        return jax.tree.map(lambda g: numerics.times(numerics.abs_sq(g), size), grad), EstimatorState(after)

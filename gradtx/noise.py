@@ -30,7 +30,7 @@ def noisy(updates: PyTree, deviation: Any, key: jax.Array) -> tuple[PyTree, jax.
     leaves, structure = jax.tree.flatten(updates)
     keys = jax.random.split(mine, max(len(leaves), 1))
     out = [
-        u + numerics.like(deviation, u) * jax.random.normal(k, u.shape, u.dtype)
+        u + numerics.times(jax.random.normal(k, u.shape, u.dtype), deviation)
         for u, k in zip(leaves, keys, strict=False)
     ]
     return jax.tree.unflatten(structure, out), after

@@ -60,7 +60,7 @@ class scale_by_trust_ratio(GradientTransformation):
 
 def trust_ratio(param: jax.Array, update: jax.Array, coefficient: Any, eps: Any) -> jax.Array:
     """c ‖θ‖ / (‖u‖ + ε) of two norms, and 1 where one of them is 0."""
-    ratio = numerics.like(coefficient, param) * param / (update + numerics.like(eps, update))
+    ratio = numerics.times(param, coefficient) / (update + numerics.like(eps, update))
     # Zero parameters must be able to leave zero, and zero updates must not become NaN.
     return jnp.where((param == 0) | (update == 0), jnp.ones_like(ratio), ratio)
 

@@ -50,8 +50,8 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Any) -> tuple[PyTr
 
     def total(g: jax.Array, like: jax.Array) -> jax.Array:
         # A sum, not a product of matrices, whose precision an accelerator cuts.
-        weights = numerics.like(factors, g).reshape(-1, *(1,) * (g.ndim - 1))
-        return numerics.cast(jnp.sum(weights * g, axis=0), _inexact(like))
+        weights = factors.reshape(-1, *(1,) * (g.ndim - 1))
+        return numerics.cast(jnp.sum(numerics.times(g, weights), axis=0), _inexact(like))
 
     return jax.tree.map(total, wide, grads), jnp.sum(above, dtype=jnp.int32)
 

@@ -281,7 +281,7 @@ def global_norm(tree: PyTree) -> jax.Array:
     dtype = real_dtype(leaves)
 
     def total(scale: Any) -> Any:
-        return sum(jnp.sum(numerics.abs_sq(x * numerics.like(scale, x))).astype(dtype) for x in leaves)
+        return sum(jnp.sum(numerics.abs_sq(numerics.times(x, scale))).astype(dtype) for x in leaves)
 
     def scaled(_: jax.Array) -> jax.Array:
         largest = jnp.stack([jnp.max(jnp.abs(x)).astype(dtype) for x in leaves]).max()

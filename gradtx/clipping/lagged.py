@@ -77,12 +77,12 @@ class clip_by_lagged_norm(GradientTransformation):
         own = [jnp.sqrt(square) * UNIT for square in squares_in_units(leaves, c)]
 
         def clipped(u: jax.Array, norm: jax.Array) -> jax.Array:
-            longest = numerics.cast(before / numerics.like(c, before), norm.dtype)
+            longest = numerics.cast(numerics.over(before, c), norm.dtype)
             longest = jnp.maximum(longest, jnp.ones_like(norm))
             return numerics.times(u, 1.0 / (jnp.maximum(longest, norm) if self.bound_leaves else longest))
 
         def remembered(norm: jax.Array, old: jax.Array) -> jax.Array:
-            new = numerics.cast(norm * numerics.like(c, norm), old.dtype)
+            new = numerics.cast(numerics.times(norm, c), old.dtype)
             return jnp.where(jnp.isfinite(new), new, old)
 
         bounded = map(clipped, leaves, own)

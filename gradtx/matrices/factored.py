@@ -90,7 +90,7 @@ class scale_by_factored_rms(GradientTransformation):
             square = numerics.abs_sq(u) + numerics.like(self.epsilon, u)
             if k.axes is None:
                 squares = _average(squares, square, share)
-                out.append(u * jax.lax.rsqrt(numerics.cast(squares, square.dtype)))
+                out.append(numerics.times(u, jax.lax.rsqrt(squares)))
             else:
                 least, most = k.axes
                 rows = _average(rows, jnp.mean(square, axis=most), share)
@@ -99,7 +99,7 @@ class scale_by_factored_rms(GradientTransformation):
                 mean = jnp.mean(rows, axis=least - (most < least), keepdims=True)
                 row = jnp.expand_dims(jax.lax.rsqrt(rows / mean), most)
                 column = jnp.expand_dims(jax.lax.rsqrt(columns), least)
-                out.append(u * numerics.cast(row, square.dtype) * numerics.cast(column, square.dtype))
+                out.append(numerics.times(numerics.times(u, row), column))
             new.append((rows, columns, squares))
         parts = (jax.tree.unflatten(structure, x) for x in (zip(*new, strict=True) if new else ((), (), ())))
         return jax.tree.unflatten(structure, out), FactoredState(numerics.safe_increment(state.step), *parts)

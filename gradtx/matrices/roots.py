@@ -56,7 +56,7 @@ def power_iteration(
     def unit(v: PyTree) -> PyTree:
         size = tree.global_norm(v)
         size = jnp.where(size > 0, size, jnp.ones_like(size))
-        return jax.tree.map(lambda x: x / numerics.like(size, x), v)
+        return jax.tree.map(lambda x: numerics.over(x, size), v)
 
     def step(carry: Any) -> Any:
         _, image, _, _, n = carry

@@ -83,7 +83,7 @@ class signed_ema(GradientTransformation):
         def step(g: jax.Array, v: jax.Array) -> jax.Array:
             dtype = numerics.wider(g.dtype, v.dtype)
             g, v = numerics.cast(g, dtype), numerics.cast(v, dtype)
-            return v - jnp.sign(v - g) * (numerics.like(weight, g) * g)
+            return v - jnp.sign(v - g) * (numerics.times(g, weight))
 
         mean = tree.map(step, updates, state.mean)
         return mean, EmaState(tree.cast_like(mean, state.mean))

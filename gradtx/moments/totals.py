@@ -86,7 +86,7 @@ class decayed_max(GradientTransformation):
         weight = numerics.complement(self.decay)
 
         def larger(g: jax.Array, u: jax.Array) -> jax.Array:
-            return jnp.maximum(u - numerics.like(weight, u) * u, numerics.cast(g, u.dtype))
+            return jnp.maximum(u - numerics.times(u, weight), numerics.cast(g, u.dtype))
 
         largest = tree.map(larger, updates, state.largest)
         return largest, RunningMaxState(largest)

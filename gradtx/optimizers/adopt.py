@@ -75,7 +75,7 @@ class divide_by_past_root(GradientTransformation):
         # overwritten: 8 bytes moved for every parameter. Digits are lost where (1 - β) g² is much more
         # than vₜ₋₁, and there the bound hides it: without one, the old average is read.
         def bounded(g: jax.Array, v: jax.Array) -> jax.Array:
-            before = (v - numerics.like(share, v) * numerics.abs_sq(g)) / numerics.like(rest, v)
+            before = (v - numerics.times(numerics.abs_sq(g), share)) / numerics.like(rest, v)
             most = numerics.like(self.bound, g)
             return jnp.clip(divided(g, jnp.maximum(before, jnp.zeros_like(v))), -most, most)
 

@@ -71,7 +71,7 @@ class scale_by_cocob(GradientTransformation):
 
         def bet(size: jax.Array, *of: jax.Array) -> jax.Array:
             start, descent, absolute, reward, p = of
-            stake = size * jnp.maximum(absolute + size, numerics.like(self.alpha, size) * size)
+            stake = size * jnp.maximum(absolute + size, numerics.times(size, self.alpha))
             return (start - numerics.cast(p, size.dtype)) + descent / stake * (size + reward)
 
         wide = tree.map(lambda g, s: numerics.cast(g, s.dtype), updates, state.start)
@@ -90,6 +90,7 @@ class cocob(Composite):
     signs and the relative sizes of its gradients alone: a loss that is multiplied by a number trains alike.
 
     The start, θ₀, is what `init` was given: call it with the parameters that training starts from.
+    Real parameters only.
 
     Args:
         learning_rate: multiplies the gradients, so that it hardly matters; a number or a schedule.

@@ -84,12 +84,12 @@ class scale_by_dadapt(GradientTransformation):
         self, updates: PyTree, state: DadaptState, params: PyTree | None = None
     ) -> tuple[PyTree, DadaptState]:
         correction, decays = adam_correction(state.decays, self.b1, self.b2)
-        size = state.distance * numerics.like(self.rate, correction) * correction
+        size = state.distance * numerics.times(correction, self.rate)
         # 1 - sqrt(β), without its cancellation.
         share = numerics.complement(self.b2) / (1 + numerics.square_root(self.b2))
 
         def step(g: jax.Array) -> jax.Array:
-            return numerics.like(size, g) * g
+            return numerics.times(g, size)
 
         def divided(x: jax.Array, v: jax.Array) -> jax.Array:
             return x / (jnp.sqrt(v) + numerics.like(self.eps, v))
@@ -110,9 +110,9 @@ class scale_by_dadapt(GradientTransformation):
         )
         out = jax.tree.map(divided, mean, squares)
         if not is_off(self.weight_decay):
-            pull = size * numerics.like(self.weight_decay, size)
+            pull = numerics.times(size, self.weight_decay)
             out = jax.tree.map(
-                lambda u, p: u + numerics.like(pull, u) * numerics.cast(p, u.dtype),
+                lambda u, p: u + numerics.times(numerics.cast(p, u.dtype), pull),
                 out,
                 need_params(self, params),
             )

@@ -69,7 +69,7 @@ class scale_by_distance_over_gradients(GradientTransformation):
 
         def scaled(g: jax.Array, r: jax.Array, s: jax.Array) -> jax.Array:
             rate = numerics.like(self.global_scale, r) * (r / jnp.sqrt(s + numerics.like(self.eps, s)))
-            return numerics.like(rate, g) * g
+            return numerics.times(g, rate)
 
         distance = jax.tree.map(farther, need_params(self, params), state.distance, state.start)
         squares = jax.tree.map(more, updates, state.squares)

@@ -92,7 +92,7 @@ class scale_by_dog(GradientTransformation):
         what, number = self.init_step
         if what == "learning_rate":
             rate = jnp.where(state.first, number, rate)
-        scaled = jax.tree.map(lambda g: numerics.like(rate, g) * g, updates)
+        scaled = jax.tree.map(lambda g: numerics.times(g, rate), updates)
         return scaled, DogState(jnp.zeros((), bool), distance, squares, state.start)
 
 

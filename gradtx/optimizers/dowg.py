@@ -60,7 +60,7 @@ class scale_by_dowg(GradientTransformation):
         distance = jnp.maximum(state.squared_distance, moved)
         squares = state.squares + distance * tree.total(numerics.abs_sq, updates)
         rate = distance / (jnp.sqrt(squares) + numerics.like(self.eps, squares))
-        scaled = jax.tree.map(lambda g: numerics.like(rate, g) * g, updates)
+        scaled = jax.tree.map(lambda g: numerics.times(g, rate), updates)
         return scaled, DowgState(distance, squares, state.start)
 
 

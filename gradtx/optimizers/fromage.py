@@ -49,7 +49,7 @@ class turn_by_learning_rate(GradientTransformation):
         along, shrink = rate / length, rate * rate / (length * (length + 1))
 
         def turned(u: jax.Array, p: jax.Array) -> jax.Array:
-            return -(numerics.like(along, u) * u + numerics.like(shrink, u) * numerics.cast(p, u.dtype))
+            return -(numerics.times(u, along) + numerics.times(numerics.cast(p, u.dtype), shrink))
 
         return tree.map(turned, updates, need_params(self, params), what="parameters'"), state
 

@@ -39,6 +39,8 @@ class MadgradState(NamedTuple):
 class scale_by_madgrad(GradientTransformation):
     """MADGRAD's step, (1 - μ) (zₜ - θₜ₋₁), which has the learning rate and the sign in it.
 
+    Real parameters only.
+
     Args:
         learning_rate: λ, a number or a schedule.
         momentum: μ, in [0, 1).
@@ -67,16 +69,16 @@ class scale_by_madgrad(GradientTransformation):
         factor = (rate + self.eps) * jnp.sqrt(step.astype(float))
 
         def summed(g: jax.Array, s: jax.Array) -> jax.Array:
-            return s + numerics.like(factor, s) * numerics.cast(g, s.dtype)
+            return s + numerics.times(numerics.cast(g, s.dtype), factor)
 
         def squared(g: jax.Array, v: jax.Array) -> jax.Array:
-            return v + numerics.like(factor, v) * numerics.abs_sq(numerics.cast(g, v.dtype))
+            return v + numerics.times(numerics.abs_sq(numerics.cast(g, v.dtype)), factor)
 
         def moved(g: jax.Array, p: jax.Array, start: jax.Array, s: jax.Array, v: jax.Array) -> jax.Array:
             size = jnp.cbrt(v) + numerics.like(self.eps, v)
             dual = s / jnp.where(size > 0, size, jnp.ones_like(size))
             away = (start - numerics.cast(p, start.dtype)) - dual
-            return numerics.cast(numerics.like(numerics.complement(self.momentum), away) * away, g.dtype)
+            return numerics.cast(numerics.times(away, numerics.complement(self.momentum)), g.dtype)
 
         total = tree.map(summed, updates, state.total)
         squares = jax.tree.map(squared, updates, state.squares)
@@ -89,6 +91,7 @@ class madgrad(Composite):
 
     Learning rates are neither SGD's nor Adam's, and worth a sweep from 1e-4 to 1e-1; it needs less weight
     decay than either, often none. It keeps the first parameters, and so starts anew where it is made anew.
+    Real parameters only.
 
     Args:
         learning_rate: λ, a number or a schedule.

@@ -108,7 +108,7 @@ class scale_by_momo(GradientTransformation):
         rate, bound = jnp.asarray(self.rate, float), state.lower_bound
         least, modelled, stretch = jnp.asarray(self.lower_bound, float), loss + excess, jnp.ones((), float)
         if not is_off(self.weight_decay):
-            pull = rate * numerics.like(self.weight_decay, rate)
+            pull = numerics.times(rate, self.weight_decay)
             stretch, modelled = 1 + pull, modelled + pull * (loss - along)
         if self.adapt_lower_bound:
             lowered = jnp.maximum(modelled / (2 * stretch * trust), least)
@@ -118,7 +118,7 @@ class scale_by_momo(GradientTransformation):
         size = jnp.where(known, jnp.minimum(rate / trust, gap / jnp.where(known, squares, 1.0)), 0.0)
         if self.adapt_lower_bound:
             bound = jnp.maximum((loss + excess - size * squares / 2) / trust, least)
-        step = jax.tree.map(lambda u: numerics.like(size, u) * u, direction)
+        step = jax.tree.map(lambda u: numerics.times(u, size), direction)
         return step, MomoState(decays, loss, along, bound, tree.cast_like(mean, state.mean), below)
 
 
@@ -127,6 +127,7 @@ class momo(Composite):
 
     Each update needs the loss that the gradient is of: update(updates, state, params, value=loss);
     `make_train_step` passes it. A constant rate of 1 is a fair choice where momentum would do.
+    Real parameters only.
 
     Args:
         learning_rate: λ, the longest step; a number or a schedule.
@@ -158,6 +159,7 @@ class momo_adam(Composite):
 
     Each update needs the loss that the gradient is of: update(updates, state, params, value=loss);
     `make_train_step` passes it. A constant rate of 0.01, or a little less, is a fair choice.
+    Real parameters only.
 
     Args:
         learning_rate: λ, the longest step; a number or a schedule.

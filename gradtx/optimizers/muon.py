@@ -82,7 +82,7 @@ class muon(Composite):
     `muon_weight_dimension_numbers=by_path(("embed|head", None), (".*", matrix_axes()))` where all others are
     matrices, or a tree of the kind. λ is 0.02 or so, an update's spectral norm; with consistent_rms=0.2 it is
     AdamW's. Stacked layers: `per_layer`, or a rule such as "^blocks/.*kernel$", whose leaves are batches of
-    matrices in their last two axes.
+    matrices in their last two axes. Real parameters only.
 
     Args:
         learning_rate: λ, a number or a schedule.

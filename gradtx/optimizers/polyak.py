@@ -62,7 +62,7 @@ class scale_by_polyak(GradientTransformation):
         known = squares > 0
         size = jnp.minimum(gap / jnp.where(known, squares, 1.0), jnp.asarray(self.max_learning_rate, float))
         rate = jnp.where(known, size, 0.0)
-        return jax.tree.map(lambda g: numerics.like(rate, g) * g, updates), state
+        return jax.tree.map(lambda g: numerics.times(g, rate), updates), state
 
 
 class polyak_sgd(Composite):

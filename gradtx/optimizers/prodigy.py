@@ -93,35 +93,35 @@ class scale_by_prodigy(GradientTransformation):
     ) -> tuple[PyTree, ProdigyState]:
         params, d = need_params(self, params), state.distance
         correction, decays = adam_correction(state.decays, self.b1, self.b2)
-        size = d * numerics.like(self.rate, d) * correction
+        size = numerics.times(d, self.rate) * correction
         forget = self._forget()
-        weight = d / numerics.like(self.estim_lr0, d)
+        weight = numerics.over(d, self.estim_lr0)
         grown = weight * (d if self.safeguard_warmup else size)
 
         def average(old: jax.Array, new: jax.Array, decay: Any) -> jax.Array:
             return numerics.lerp(old, new, numerics.complement(decay))
 
         def faded(total: jax.Array) -> jax.Array:
-            return total - numerics.like(forget, total) * total
+            return total - numerics.times(total, forget)
 
         def back(start: jax.Array, p: jax.Array) -> jax.Array:
             return start - numerics.cast(p, start.dtype)
 
         def direction(m: jax.Array, v: jax.Array, p: jax.Array) -> jax.Array:
-            u = m / (jnp.sqrt(v) + numerics.like(d * numerics.like(self.eps, d), v))
+            u = m / (jnp.sqrt(v) + numerics.like(numerics.times(d, self.eps), v))
             if not is_off(self.weight_decay):
-                u = u + numerics.like(self.weight_decay, u) * numerics.cast(p, u.dtype)
-            return numerics.like(size, u) * u
+                u = u + numerics.times(numerics.cast(p, u.dtype), self.weight_decay)
+            return numerics.times(u, size)
 
-        scaled = tree.map(lambda g, m: numerics.cast(numerics.like(d, g) * g, m.dtype), updates, state.mean)
+        scaled = tree.map(lambda g, m: numerics.cast(numerics.times(g, d), m.dtype), updates, state.mean)
         mean = jax.tree.map(lambda g, m: average(m, g, self.b1), scaled, state.mean)
         squares = jax.tree.map(lambda g, v: average(v, numerics.abs_sq(g), self.b2), scaled, state.squares)
         sums = jax.tree.map(
-            lambda g, s: faded(s) + numerics.cast(numerics.like(grown, g) * g, s.dtype), updates, state.sums
+            lambda g, s: faded(s) + numerics.cast(numerics.times(g, grown), s.dtype), updates, state.sums
         )
         along = tree.dot(jax.tree.map(back, state.start, params), updates)
         numerator = faded(state.numerator) + weight * size * along
-        estimate = numerics.like(self.estim_lr_coef, numerator) * numerator
+        estimate = numerics.times(numerator, self.estim_lr_coef)
         distance = farther(d, estimate, tree.total(jnp.abs, sums))
         moves = jax.tree.map(direction, mean, squares, params)
         return moves, ProdigyState(decays, distance, numerator, mean, squares, sums, state.start)
@@ -142,7 +142,7 @@ class prodigy(Composite):
     infinity, κ and d₀. It keeps four numbers for each parameter, where Adam keeps two.
 
     The start, θ₀, is what `init` was given: call it with the parameters that training starts from. Optax's
-    estimate is NaN for good after a first gradient of zeros; here it stays what it was.
+    estimate is NaN for good after a first gradient of zeros; here it stays what it was. Real parameters only.
 
     Args:
         learning_rate: λ, a number or a schedule: a factor to the estimate.

@@ -44,6 +44,7 @@ class scale_by_rprop(GradientTransformation):
     """Rprop's step, in the direction of the gradient.
 
     It compares signs, where Optax multiplies the gradient by the last step: 0 where both are small.
+    Real parameters only.
 
     Args:
         learning_rate: Δ₀, the first step sizes, above 0; of a schedule, its first value.
@@ -71,8 +72,8 @@ class scale_by_rprop(GradientTransformation):
         def resized(g: jax.Array, size: jax.Array, last: jax.Array) -> jax.Array:
             low, high = (numerics.like(x, size) for x in (self.min_step_size, self.max_step_size))
             agrees = jnp.sign(numerics.cast(g, size.dtype)) * last
-            grown = jnp.clip(numerics.like(self.eta_plus, size) * size, low, high)
-            shrunk = jnp.clip(numerics.like(self.eta_minus, size) * size, low, high)
+            grown = jnp.clip(numerics.times(size, self.eta_plus), low, high)
+            shrunk = jnp.clip(numerics.times(size, self.eta_minus), low, high)
             return jnp.where(agrees > 0, grown, jnp.where(agrees < 0, shrunk, size))
 
         def kept(g: jax.Array, last: jax.Array) -> jax.Array:
@@ -96,7 +97,7 @@ class rprop(Composite):
     """Rprop: `scale_by_rprop`, downhill.
 
     For gradients of the whole data: with small batches the sign flips by chance, and every flip halves a
-    step size. Only signs count, so that no gradient is too small.
+    step size. Only signs count, so that no gradient is too small. Real parameters only.
 
     Args:
         learning_rate: Δ₀, the first step sizes, above 0; of a schedule, its first value. 0.1 in the article.

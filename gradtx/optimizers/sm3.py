@@ -68,11 +68,11 @@ class divide_by_cover_root(GradientTransformation):
             wide = [jnp.expand_dims(x, _others(u, i)) for i, x in enumerate(cover)]
             least = functools.reduce(jnp.minimum, wide)
             square = numerics.cast(numerics.abs_sq(u), least.dtype)
-            return numerics.like(decay, least) * least + numerics.like(share, least) * square
+            return numerics.times(least, decay) + numerics.times(square, share)
 
         def divided(u: jax.Array, nu: jax.Array) -> jax.Array:
             root = jax.lax.rsqrt(nu + numerics.like(self.eps, nu))
-            return u * numerics.cast(jnp.where(nu > 0, root, jnp.zeros_like(nu)), jnp.finfo(u.dtype).dtype)
+            return numerics.times(u, jnp.where(nu > 0, root, jnp.zeros_like(nu)))
 
         def largest(nu: jax.Array) -> tuple[jax.Array, ...]:
             return tuple(jnp.max(nu, axis=_others(nu, i), initial=0.0) for i in range(max(nu.ndim, 1)))

@@ -127,6 +127,8 @@ class sophia(Composite):
 
         tx.update(grads, state, params, obj_fn=lambda params: loss(params, batch))
 
+    Real parameters only.
+
     Args:
         learning_rate: λ, a number or a schedule.
         b1: β₁, the decay of the average of gradients, in [0, 1).

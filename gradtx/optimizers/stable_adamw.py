@@ -71,7 +71,7 @@ class steady_ratio(GradientTransformation):
 
         def shortened(u: jax.Array, g: jax.Array, d: jax.Array) -> jax.Array:
             size = numerics.rms(g / jnp.maximum(d, numerics.like(self.eps, d)))
-            return numerics.divide_above_one(u, size / numerics.like(self.threshold, size))
+            return numerics.divide_above_one(u, numerics.over(size, self.threshold))
 
         top, numerator = run(self.numerator, updates, state.numerator)
         bottom, denominator = run(self.denominator, updates, state.denominator)

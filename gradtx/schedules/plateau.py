@@ -117,7 +117,7 @@ class plateau_schedule(Adaptive):
     def _improves(self, metric: jax.Array, best: jax.Array) -> jax.Array:
         first = jnp.isinf(best)  # inf - rtol · inf is NaN
         size = jnp.where(first, 0.0, jnp.abs(best))
-        margin = numerics.like(self.rtol, size) * size + numerics.like(self.atol, size)
+        margin = numerics.times(size, self.rtol) + numerics.like(self.atol, size)
         return metric < best - margin if self.mode == "min" else metric > best + margin
 
     def _reduced(self, scale: jax.Array) -> jax.Array:

@@ -71,7 +71,7 @@ def guess(last: jax.Array, factor: Any, most: Any) -> jax.Array:
     top = jnp.asarray(1.0 if most is None else most, last.dtype)
     if factor is None:
         return top
-    grown = last * numerics.like(factor, last)
+    grown = numerics.times(last, factor)
     return jnp.where(last > 0, grown if most is None else jnp.minimum(grown, top), top)
 
 

@@ -193,7 +193,7 @@ class scale_by_zoom_linesearch(GradientTransformation):
         return scaled(updates, taken.step), ZoomLinesearchState(taken.step, taken.value, taken.grad, info)
 
     def _grown(self, step: jax.Array) -> jax.Array:
-        return numerics.like(self.increase_factor, step) * step
+        return numerics.times(step, self.increase_factor)
 
     def _larger(self, step: jax.Array) -> tuple[jax.Array, Any]:
         """The next step of the first phase, and whether it is the largest."""

@@ -88,7 +88,7 @@ class accumulate(GradientTransformation):
         share = jnp.asarray(weight, state.weight.dtype)
 
         def more(g: jax.Array, total: jax.Array) -> jax.Array:
-            both = total + numerics.cast(numerics.like(share, g) * g, total.dtype)
+            both = total + numerics.cast(numerics.times(g, share), total.dtype)
             return jnp.where(skip, total, both)  # not a product with 0: that would keep a NaN
 
         grown = tree.map(more, updates, state.total)
@@ -118,7 +118,7 @@ class accumulate(GradientTransformation):
     def _gathered(self, updates: PyTree, total: PyTree, weights: jax.Array) -> PyTree:
         def gather(g: jax.Array, s: jax.Array) -> jax.Array:
             s = numerics.cast(s, g.dtype)
-            return s / numerics.like(weights, s) if self.mean else s
+            return numerics.over(s, weights) if self.mean else s
 
         return tree.map(gather, updates, total)
 

@@ -93,12 +93,12 @@ class mechanize(GradientTransformation):
 
         if self.store_delta:
             way = jax.tree.map(lambda d, u: d + numerics.cast(u, d.dtype), state.way, steps)
-            out = jax.tree.map(lambda d, x: numerics.like(now, d) * d - x, way, moved)
+            out = jax.tree.map(lambda d, x: numerics.times(d, now) - x, way, moved)
         else:
             # θ₀ + S (Δ + u) - θ, where Δ is (θ - θ₀) / S₋
             more = now / before - 1
             out = jax.tree.map(
-                lambda x, u: numerics.like(more, x) * x + numerics.like(now, x) * numerics.cast(u, x.dtype),
+                lambda x, u: numerics.times(x, more) + numerics.times(numerics.cast(u, x.dtype), now),
                 moved,
                 steps,
             )

@@ -100,7 +100,7 @@ class schedule_free(GradientTransformation):
             # Where z is narrow, what it has made of u, or x would drift. Else not the old z: XLA for CPU
             # would copy it before the new one takes its place.
             moved = new - old if narrow else u
-            return numerics.like(to_z, u) * (new - y) + numerics.like(along, u) * moved
+            return numerics.times(new - y, to_z) + numerics.times(moved, along)
 
         z = tree.map(iterate, steps, state.z)
         out = jax.tree.map(step, steps, z, state.z, params)

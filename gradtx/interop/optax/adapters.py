@@ -65,7 +65,7 @@ def bias_correction(moment: PyTree, decay: Any, count: jax.typing.ArrayLike) -> 
     """
     count = jnp.asarray(count, float)
     weight = -jnp.expm1(count * numerics.log_decay(decay, count.dtype))
-    return jax.tree.map(lambda m: m / numerics.like(weight, m), moment)
+    return jax.tree.map(lambda m: numerics.over(m, weight), moment)
 
 
 def update_moment(updates: PyTree, moments: PyTree, decay: Any, order: int) -> PyTree:
@@ -125,7 +125,7 @@ def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Any, eps: An
             return None
         size = jnp.abs(jnp.asarray(g))
         m = numerics.cast(jnp.asarray(m), size.dtype)
-        return jnp.maximum(size + numerics.like(eps, size), m - numerics.like(weight, m) * m)
+        return jnp.maximum(size + numerics.like(eps, size), m - numerics.times(m, weight))
 
     return jax.tree.map(step, updates, moments, is_leaf=lambda x: x is None)
 
