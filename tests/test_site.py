@@ -29,7 +29,6 @@ pytestmark = pytest.mark.skipif(bool(missing), reason=f"the extra docs is not in
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-SET = importlib.util.find_spec("gradtx.latex") is not None  # else formulas stand as in the docstrings
 
 
 class Page(html.parser.HTMLParser):
@@ -145,7 +144,6 @@ def test_nothing_is_loaded_from_elsewhere(site: pathlib.Path, pages: dict[pathli
         assert "@import" not in text
 
 
-@pytest.mark.skipif(not SET, reason="gradtx.latex, which sets formulas, is not there")
 def test_formulas_are_mathml(site: pathlib.Path, pages: dict[pathlib.Path, Page]) -> None:
     for name in ("adam", "lion", "muon", "sgd", "dog", "sophia"):
         file = site / "optimizers" / f"{name}.html"
@@ -205,7 +203,7 @@ def test_formulas_have_a_size_and_no_page_scrolls_sideways(site: pathlib.Path, p
     seen = json.loads(html.unescape(shown.partition("<title>")[2].partition("</title>")[0]))
     assert seen["wide"] <= 1, f"{seen['wide']} pixels too wide"
     assert all(name.startswith("file:") for name in seen["loaded"])
-    if SET and "optimizers" in page:
+    if "optimizers" in page:
         assert seen["formulas"]
         assert all(w > 50 and h > 15 for w, h in seen["formulas"])
         heights = [h for _, h in seen["rows"]]

@@ -7,10 +7,7 @@ import re
 
 from latex2mathml.converter import convert
 
-try:
-    from gradtx import docstrings, latex
-except ImportError:  # formulas then stand as they do in the docstrings
-    docstrings = latex = None
+from gradtx import docstrings, latex
 
 _NAMED = re.compile(r"\\(?:text|operatorname|mathrm)\{([^{}]*\\_[^{}]*)\}")
 _SYMBOLS = re.compile(r"[₀-ₜ]|[Α-ω]")
@@ -52,7 +49,7 @@ def docstring(text: str) -> str:
 
 
 def _is_formula(text: str) -> bool:
-    return latex is not None and (docstrings.is_formula(text) or bool(_SYMBOLS.search(text)))
+    return docstrings.is_formula(text) or bool(_SYMBOLS.search(text))
 
 
 def _typeset(match: re.Match[str]) -> str:

@@ -139,8 +139,6 @@ def _escaped(cell: str) -> str:
 
 def _cited(tx: Any) -> str:
     """BibTeX for it and all that is in it, folded."""
-    if not hasattr(gradtx, "cite"):
-        return ""
     entries = "\n".join(f"    {line}".rstrip() for line in f"```bibtex\n{gradtx.cite(tx)}\n```".splitlines())
     return f'??? quote "BibTeX, with its parts"\n\n{entries}'
 
@@ -177,6 +175,8 @@ def _cell(text: str) -> str:
 def _default(value: Any) -> str:
     if value in (dataclasses.MISSING, inspect.Parameter.empty):
         return "*required*"
+    if isinstance(value, tuple) and any(map(callable, value)):
+        return "*its own*"  # a pair of functions
     shown = getattr(value, "__name__", None) if inspect.isfunction(value) or inspect.isclass(value) else None
     text = shown or re.sub(r"\s+", " ", repr(value))
     return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
@@ -218,7 +218,7 @@ def _state(cls: type, dtype: Any) -> float:
 
 def _costs(cls: type) -> str:
     of32, of16 = (_state(cls, dtype) for dtype in (jnp.float32, jnp.bfloat16))
-    listed = ", ".join(f"`{name}` {size:.3g}" for name, size in _kept(cls, jnp.float32))
+    listed = ", ".join(f"`{name}` {size:.3g}" for name, size in _kept(cls, jnp.float32) if size > 1e-4)
     said = [
         f"Its state takes **{of32:g} bytes** for each float32 parameter of a {WIDTH} × {WIDTH} matrix"
         + (f" ({listed})" if listed else "")
@@ -241,7 +241,9 @@ def _proof(cls: type) -> str:
             f"The paper's algorithm as a loop in NumPy, to which it is held: `tests/reference/{loops[0]}.py`."
         )
     tests = [
-        f for f in sorted((ROOT / "tests").glob("test_*.py")) if f"gradtx.{cls.__name__}(" in f.read_text()
+        f
+        for f in sorted((ROOT / "tests").glob("test_*.py"))
+        if f.name != "test_laws.py" and f"gradtx.{cls.__name__}(" in f.read_text()
     ]
     return "Tested in " + ", ".join(f"`tests/{f.name}`" for f in tests) + "." if tests else ""
 
