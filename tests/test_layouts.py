@@ -62,6 +62,9 @@ def test_flat_buffers_need_the_parameters_for_their_dtypes() -> None:
     tx = gradtx.flatten(gradtx.trace(0.9))
     with pytest.raises(ValueError, match="flatten needs the parameters"):
         tx.update(MIXED, tx.init(MIXED))
+    wide = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+    updates, _ = tx.update(wide, tx.init(wide))  # nothing to tell apart
+    chex.assert_trees_all_equal(updates, wide)
 
 
 # ---------------------------------------------------------------- complex numbers

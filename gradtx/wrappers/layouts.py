@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from gradtx.anatomy import Reach, read_by
 from gradtx.packing import packing
 from gradtx.transformation import GradientTransformation, need_params
-from gradtx.tree import PyTree
+from gradtx.tree import MismatchError, PyTree
 
 __all__ = ["RealAndImaginary", "flatten", "split_real_and_imaginary", "with_extra_args_support"]
 
@@ -26,14 +26,14 @@ class flatten(GradientTransformation):
     `gradtx.packing`, need no copies. What asks for a leaf as a whole, such as a trust ratio or a mask,
     is given the buffer; with `gradtx.packed` it is given the leaves.
 
-    Updates keep their dtypes, where Optax makes one buffer of all; so the parameters, whose dtypes say
-    what lies together, are needed.
+    Updates keep their dtypes, where Optax makes one buffer of all. The parameters' dtypes say what lies
+    together; leaves that are all of one wide dtype need none.
 
     Args:
         inner: the transformation. Extra arguments are handed on as they are.
 
     Raises:
-        ValueError: update is called without the parameters.
+        ValueError: update is called without the parameters where their dtypes differ or are narrow.
     """
 
     inner: GradientTransformation
@@ -44,11 +44,17 @@ class flatten(GradientTransformation):
     def update(
         self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        params, mine = need_params(self, params), read_by(self.inner, extra)
+        mine = read_by(self.inner, extra)
         if not jax.tree.leaves(updates):
             return self.inner.update(updates, state, params, **mine)
-        layout = packing(params)
-        out, after = self.inner.update(layout.pack(updates), state, layout.pack(params), **mine)
+        layout = packing(updates if params is None else params)
+        packed = None if params is None else layout.pack(params)
+        try:
+            out, after = self.inner.update(layout.pack(updates), state, packed, **mine)
+        except MismatchError:
+            if params is None:
+                need_params(self, params)
+            raise
         return layout.unpack(out), after
 
 
