@@ -112,6 +112,7 @@ class layerwise(GradientTransformation):
 
         mapped = self._mapped(update, updates if params is None else params, axes)
         parts = mirror.split(state, structure)
+        self._check_depths(updates, [x for x, m in zip(parts, mirror.mirrors, strict=True) if m])
         out, after = mapped(leaves, parts, None if params is None else jax.tree.leaves(params))
         return jax.tree.unflatten(structure, out), mirror.join(after, structure)
 
@@ -124,6 +125,18 @@ class layerwise(GradientTransformation):
             inside, outside = axes([self.axis if d == depth else None for d in depths])
             f = jax.vmap(f, in_axes=inside, out_axes=outside)
         return f
+
+    def _check_depths(self, updates: PyTree, parts: list[list[Any]]) -> None:
+        paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(updates)]
+        depths = self._depths(updates)
+        for part in parts:
+            for path, depth, kept in zip(paths, depths, part, strict=True):
+                for x in jax.tree.leaves(kept) if depth is not None else ():
+                    if not -x.ndim <= self.axis < x.ndim or x.shape[self.axis] != depth:
+                        raise MismatchError(
+                            f"the updates at {path} have {depth} layers, and the state there has shape "
+                            f"{x.shape}. Pass updates for the tree that init was called with."
+                        )
 
     def _depths(self, tree: PyTree) -> list[int | None]:
         """The number of layers of each leaf; None where it is not stacked."""

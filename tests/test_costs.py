@@ -1,6 +1,6 @@
 """Costs that do not depend on the machine: bytes moved, temporary bytes, state bytes, traces.
 
-One step over 100 leaves, compiled for CPU, with parameters and state donated in flattening order.
+One step over 24 leaves, compiled for CPU, with parameters and state donated in flattening order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import gradtx
 from gradtx.anatomy import extra_names
 from tests import fused
 
-SHAPES = [(256, 128)] * 90 + [(512, 64)] * 9 + [(32768,)]
+SHAPES = [(256, 128)] * 20 + [(512, 64)] * 3 + [(32768,)]
 SIZE = sum(math.prod(s) for s in SHAPES)
 PARAMS = {f"leaf{i}": jax.ShapeDtypeStruct(s, jnp.float32) for i, s in enumerate(SHAPES)}
 
@@ -228,8 +228,8 @@ def test_moves_no_more_bytes_than_a_hand_fused_loop_and_keeps_none(name: str, cl
     by_hand += 4 * (clip and not keeps)
     assert moved <= by_hand + 0.01, f"{moved:.2f} bytes per parameter, {by_hand:.2f} by hand"
     if keeps:
-        # Where all leaves wait for a sum: one of a hundred more or less, by the order they are taken in.
-        slack = 0.05 if hasattr(OPTIMIZERS[name][1], "whole") else 0.01
+        # Where all leaves wait for a sum: one of them more or less, by the order they are taken in.
+        slack = 4.1 / len(SHAPES) if hasattr(OPTIMIZERS[name][1], "whole") else 0.01
         assert kept <= kept_by_hand + slack, f"{kept:.4f} bytes kept, {kept_by_hand:.4f} by hand"
         assert kept_by_hand > 0.01, f"{name} needs no exception any more"
     else:

@@ -257,7 +257,9 @@ def check(name: str, tx: GradientTransformation, params=None) -> None:
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_every_transformation_keeps_the_laws(name: str) -> None:
-    check(name, build(TRANSFORMATIONS[name]), PARAMS.get(name))
+    # Two leaves, here and below: each one more takes a third longer to compile.
+    few = {"kernel": jnp.ones((3, 4)), "scale": (jnp.ones((), jnp.bfloat16),)}
+    check(name, build(TRANSFORMATIONS[name]), PARAMS.get(name, few))
 
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
@@ -267,8 +269,9 @@ def test_with_every_option_and_schedules_for_its_numbers(name: str) -> None:
     if tx == plain:
         pytest.skip("it has no options and no numbers")
     assert isinstance(getattr(tx, "learning_rate", LINE), Schedule)
-    # Two leaves: one that masks select, and one in bf16. A third takes half as long again to compile.
-    check(name, tx, {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3, jnp.bfloat16)})
+    # One that masks select, and one in bf16. MoMo's gap is a difference, of which little is left at θ = 1.
+    size = 0.1 if name == "momo_adam" else 1.0
+    check(name, tx, {"kernel": jnp.full((2, 3), size), "bias": jnp.full(3, size, jnp.bfloat16)})
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

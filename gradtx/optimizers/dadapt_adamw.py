@@ -94,10 +94,10 @@ class scale_by_dadapt(GradientTransformation):
         def divided(x: jax.Array, v: jax.Array) -> jax.Array:
             return x / (jnp.sqrt(v) + numerics.like(self.eps, v))
 
-        along = size * tree.dot(jax.tree.map(divided, state.sums, state.squares), updates)
         mean = tree.map(
             lambda g, m: numerics.lerp(m, step(g), numerics.complement(self.b1)), updates, state.mean
         )
+        along = size * tree.dot(jax.tree.map(divided, state.sums, state.squares), updates)
         sums = jax.tree.map(lambda g, s: numerics.lerp(s, step(g), share), updates, state.sums)
         squares = jax.tree.map(
             lambda g, v: numerics.lerp(v, numerics.abs_sq(g), numerics.complement(self.b2)),
