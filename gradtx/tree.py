@@ -157,7 +157,9 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
 
     def cast(x: Any, target: Any) -> Any:
         dtype = target.dtype if isinstance(target, jax.Array) else jnp.result_type(target)
-        return x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x).astype(dtype)
+        # A weakly typed number that is kept would be another type, and a second trace.
+        same = isinstance(x, jax.Array) and x.dtype == dtype and not jax.typeof(x).weak_type
+        return x if same else jnp.asarray(x).astype(dtype)
 
     return jax.tree.map(cast, tree, like)
 

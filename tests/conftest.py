@@ -1,15 +1,12 @@
 """Strict settings for every test: what promotes, broadcasts or warns by accident fails."""
 
-import importlib.metadata
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tests compile far more than they run: LLVM's quickest pipeline saves a quarter of it all, and plain loops
-# in the place of fusions' own emitters, where XLA still has them, another. XLA exits at a flag it lacks.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    + " --xla_cpu_use_fusion_emitters=false" * importlib.metadata.version("jaxlib").startswith("0.10.")
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    # Tests compile far more than they run, and LLVM's quickest pipeline saves a quarter of it all.
+    " --xla_backend_optimization_level=0"
 )
 
 import chex

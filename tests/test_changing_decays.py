@@ -315,6 +315,29 @@ def adan(p, g, s, h, w, t):
     return (p - h.learning_rate * u) / (1 + h.learning_rate * h.weight_decay)
 
 
+def cadamw(p, g, s, h, w, t):
+    """Liang et al., 2024, algorithm 2."""
+    m, v = average(s, "m", g, h.b1), average(s, "v", g**2, h.b2)
+    u = m / w.b1 / (np.sqrt(v / w.b2) + 1e-8)
+    agrees = np.where(u * g > 0, 1.0, 0.0)
+    scale = agrees.size / (np.sum(agrees) + 1)
+    return p - h.learning_rate * (scale * u * agrees + h.weight_decay * p)
+
+
+def schedule_free(p, g, s, h, w, t):
+    """Defazio et al., 2024, algorithm 1, with the weights of its authors' code; the parameters are y."""
+    if t == 1:
+        s["z"] = s["x"] = p
+    if hasattr(h, "b2"):
+        g = g / (np.sqrt(average(s, "v", g**2, h.b2) / w.b2) + 1e-8)
+    s["largest"] = np.maximum(s["largest"], h.learning_rate)
+    s["total"] += s["largest"] ** 2
+    share = s["largest"] ** 2 / s["total"]
+    s["z"] = s["z"] - h.learning_rate * (g + h.weight_decay * p)
+    s["x"] = (1 - share) * s["x"] + share * s["z"]
+    return (1 - h.b1) * s["z"] + h.b1 * s["x"]
+
+
 def novograd(p, g, s, h, w, t):
     """Ginsburg et al., 2019; the first average is the first square."""
     v = s["v"] = np.sum(g**2) if t == 1 else h.b2 * s["v"] + (1 - h.b2) * np.sum(g**2)
@@ -544,6 +567,9 @@ CASES = {
     "adopt": case(gradtx.adopt, adopt(clipped=True), "b1 b2 clip_value_fn"),
     "adopt, unclipped": case(gradtx.adopt, adopt(clipped=False), "b1 b2", use_clipping=False),
     "adan": case(gradtx.adan, adan, "b1 b2 b3 weight_decay"),
+    "cadamw": case(gradtx.cadamw, cadamw, "b1 b2 weight_decay"),
+    "schedule_free_adamw": case(gradtx.schedule_free_adamw, schedule_free, "b1 b2 weight_decay"),
+    "schedule_free_sgd": case(gradtx.schedule_free_sgd, schedule_free, "b1 weight_decay"),
     "novograd": case(gradtx.novograd, novograd, "b1 b2 weight_decay"),
     "optimistic_gradient_descent": case(gradtx.optimistic_gradient_descent, optimistic(), "alpha beta"),
     "optimistic_adam": case(gradtx.optimistic_adam, optimistic(adam=True), "optimism b1 b2"),
@@ -638,6 +664,8 @@ def decays_of(cls: type) -> list[str]:
 
 # Their steps are not those of a leaf by itself.
 ELSEWHERE = {
+    "dpsgd": "it takes gradients of single examples; its momentum is sgd's",
+    "sophia": "it needs the objective",
     "momo": "tests/test_parameter_free.py",
     "momo_adam": "tests/test_parameter_free.py",
     "prodigy": "tests/test_parameter_free.py",

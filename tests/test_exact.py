@@ -92,7 +92,7 @@ def _run(tx, dtype, curvature=0.0):
 
 
 @functools.lru_cache(maxsize=1)
-def _run_wide(tx, curvature):
+def _run_wide(tx, curvature=0.0):
     with jax.enable_x64(True):
         return _run(tx, np.float64, curvature)
 

@@ -271,7 +271,7 @@ def test_with_every_option_and_schedules_for_its_numbers(name: str) -> None:
     assert isinstance(getattr(tx, "learning_rate", LINE), Schedule)
     # One that masks select, and one in bf16. MoMo's gap is a difference, of which little is left at θ = 1.
     size = 0.1 if name == "momo_adam" else 1.0
-    check(name, tx, {"kernel": jnp.full((2, 3), size), "bias": jnp.full(3, size, jnp.bfloat16)})
+    check(name, tx, {"kernel": jnp.full((2, 3), size, jnp.float32), "bias": jnp.full(3, size, jnp.bfloat16)})
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
