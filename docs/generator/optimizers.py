@@ -252,4 +252,11 @@ def _picture(name: str) -> str:
     at = f"static/optimizers/{name}.png"
     if not (ROOT / "docs" / at).is_file():
         return ""
-    return f"## Convergence\n\n![How {name} converges](../{at})"
+    said = (
+        "On two functions of two variables, with the best of eleven learning rates beside gradient descent "
+        "with the best of its own (`docs/generator/pictures.py`). It shows how a method moves, not how it "
+        "trains a network."
+    )
+    return (
+        f"## Convergence\n\n{said}\n\n![The height above the minimum at each step, {name} and sgd](../{at})"
+    )
