@@ -97,7 +97,7 @@ def steps_to_escape(paths: Trajectories, below: float = -1.0) -> dict[str, list[
 
     def first(values: np.ndarray) -> int | None:
         there = values < below
-        return int(there.argmax()) if there.any() else None
+        return int(np.argmax(there)) if there.any() else None
 
     return {
         label: [first(row) for row in rows] for label, rows in zip(paths.labels, paths.values, strict=True)

@@ -193,7 +193,7 @@ def _visible(points: np.ndarray, surface: Surface) -> np.ndarray:
     away = ~(np.abs(points - middle) <= 2 * reach).all(-1)
     if not away.any():
         return points
-    end = int(away.argmax())
+    end = int(np.argmax(away))
     if not np.isfinite(points[end]).all():
         return points[:end]
     step = (points[end] - points[end - 1]) / max(1.0, np.max(np.abs(points[end] - middle) / (2 * reach)))
