@@ -186,7 +186,10 @@ def test_float32_is_near_to_float64_at_the_same_parameters(case: Case) -> None:
             assert error <= BOUNDS.get(case.name.split("-")[0], 2e-6), f"step {t}: {error:.1e}"
 
 
-BOUNDS = {"mechanize": 2e-5}  # Δ is a sum of a thousand steps
+BOUNDS = {
+    "dadapt_adamw": 4e-6,  # its estimate is a quotient of what a thousand steps have added up: 2.4e-6 on jax 0.12
+    "mechanize": 2e-5,  # Δ is a sum of a thousand steps
+}
 
 
 def _replay(tx, before, curvature):
