@@ -187,7 +187,7 @@ def test_float32_is_near_to_float64_at_the_same_parameters(case: Case) -> None:
 
 
 BOUNDS = {
-    "dadapt_adamw": 4e-6,  # its estimate is a quotient of what a thousand steps have added up: 2.4e-6 on jax 0.12
+    "dadapt_adamw": 4e-6,  # a quotient of what a thousand steps have added up: 2.4e-6 on jax 0.12
     "mechanize": 2e-5,  # Δ is a sum of a thousand steps
 }
 
