@@ -243,3 +243,12 @@ def test_wrong_memories_are_refused() -> None:
     with pytest.raises(TypeError, match="linesearch must be a gradient transformation"):
         gradtx.lbfgs(linesearch="zoom")
     assert gradtx.lbfgs(linesearch=None).expand() == gradtx.chain(gradtx.scale_by_lbfgs(), gradtx.scale(-1.0))
+
+
+def test_parameters_of_a_weak_type_are_remembered_in_a_strong_one() -> None:
+    """`jnp.full(shape, 0.1)` is weakly typed, and a state that becomes so is traced a second time."""
+    tx, params = gradtx.scale_by_lbfgs(), {"w": jnp.full(2, 0.1)}
+    assert jax.typeof(params["w"]).weak_type
+    state = tx.init(params)
+    _, after = tx.update(params, state, params)
+    assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, state)
