@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,9 @@ def _build(into: pathlib.Path) -> str:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(into)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    return "" if done.returncode == 0 and "WARNING" not in done.stderr else done.stderr
+    # MkDocs' own: where a plugin for GPUs is installed, jax's libraries warn that they found no driver.
+    warned = re.search(r"^WARNING +-", done.stderr, re.MULTILINE)
+    return "" if done.returncode == 0 and not warned else done.stderr
 
 
 @pytest.fixture(scope="module")
