@@ -5,6 +5,7 @@
     gradtx cite 'chain(clip_by_global_norm(1.0), adamw(1e-3))'
     gradtx memory 'adamw(1e-3)' --params 7e9 --dtype bfloat16 --master float32 --devices 64 --zero 1
     gradtx plot-schedule 'cosine_decay_schedule(1e-3, 1000)' --steps 1000 --output schedule.png
+    gradtx race 'sgd(0.1, momentum=0.9)' 'adam(0.1)' --surface rosenbrock --rate 0.001 --rate 0.01
 
 Needs click, which the extra `cli` brings.
 """
@@ -21,8 +22,10 @@ import click
 import jax
 
 import gradtx
+from gradtx import gallery
 from gradtx.docstrings import summary
 from gradtx.expression import read_value
+from gradtx.tables import aligned
 from gradtx.value import Value
 
 __all__ = ["cli"]
@@ -153,6 +156,57 @@ def plot_schedule(expressions: tuple[Any, ...], steps: int, output: str) -> None
         assert figure is not None  # it is new, and so are its axes
         figure.savefig(output)
     click.echo(output)
+
+
+_SURFACES = {name: each for name, each in vars(gallery).items() if isinstance(each, gallery.Surface)}
+
+
+@cli.command()
+@click.argument("expressions", type=_Expression(), nargs=-1)
+@click.option("--surface", type=click.Choice(sorted(_SURFACES)), default="saddle", show_default=True)
+@click.option("--steps", type=_Count(), default=1000, show_default=True, help="How many updates, at most.")
+@click.option(
+    "--rate", "rates", type=float, multiple=True, help="A learning rate for all; may be given several times."
+)
+@click.option(
+    "--below",
+    type=float,
+    help="The value to reach. [default: -1 on the saddle, 0.01 where there is a minimum, which is 0]",
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, writable=True), help="A picture, or a .gif that moves."
+)
+def race(
+    expressions: tuple[Any, ...],
+    surface: str,
+    steps: int,
+    rates: tuple[float, ...],
+    below: float | None,
+    output: str | None,
+) -> None:
+    """How many steps optimizers take to get below a value, on a surface of two variables.
+
+    Without expressions those race that most pictures compare: SGD, momentum, NAG, Adagrad, RMSprop and
+    Adam, at learning rates of 0.01 and 0.1 if none is given.
+    """
+    ground = _SURFACES[surface]
+    if below is None:
+        below = -1.0 if ground.minimum is None else 0.01
+    with _told():
+        paths = gallery.trajectories(
+            ground, expressions or gallery.CLASSICS, steps, rates or (None if expressions else (0.01, 0.1))
+        )
+        counts = gallery.steps_to_escape(paths, below)
+        if output is not None and output.endswith(".gif"):
+            gallery.animate(paths, output)
+        elif output is not None:
+            gallery.draw(paths).savefig(output)
+    columns = [f"λ = {rate:g}" for rate in paths.rates] if paths.rates else ["steps"]
+    rows = [[name, *("never" if n is None else str(n) for n in each)] for name, each in counts.items()]
+    click.echo(f"{ground.title}: steps until below {below:g}, of {steps}")
+    click.echo("\n".join(aligned([["", *columns], *rows])))
+    if output is not None:
+        click.echo(output)
 
 
 def _exported() -> dict[str, type[Value]]:

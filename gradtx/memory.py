@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.pieces import Array, Piece, nbytes, pieces
+from gradtx.tables import aligned
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
@@ -68,14 +69,7 @@ class MemoryReport:
             (row.part, _share(row.whole / self.parameters), _size(row.whole), _size(row.per_device))
             for row in (*self.rows, total)
         ]
-        widths = [max(len(row[i]) for row in cells) for i in range(4)]
-        lines = [
-            "  ".join(
-                [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-            )
-            for row in cells
-        ]
-        return "\n".join([f"{self.parameters:,} parameters on {on}", *lines])
+        return "\n".join([f"{self.parameters:,} parameters on {on}", *aligned(cells)])
 
 
 _NO_STATE = ("parameters", "gradients", "master copy")

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import gradtx
+from gradtx import gallery
 from gradtx.command import cli
 from gradtx.expression import read_value
 from tests import markdown
@@ -129,9 +130,35 @@ def test_plot_schedule(tmp_path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_race(tmp_path) -> None:
+    own = run("race", "sgd(0.1)", "adam(0.1)", "--steps", "100")
+    paths = gallery.trajectories(gallery.saddle, (gradtx.sgd(0.1), gradtx.adam(0.1)), 100)
+    (first,), (second,) = gallery.steps_to_escape(paths).values()
+    assert own.output.splitlines() == [
+        "Saddle, x² - y²: steps until below -1, of 100",
+        "                         steps",
+        f"sgd(learning_rate=0.1)   {first:>5}",
+        f"adam(learning_rate=0.1)  {second:>5}",
+    ]
+    picture = tmp_path / "race.gif"
+    rates = ("--rate", "0.01", "--rate", "0.1", "--surface", "ravine", "--steps", "20", "--below", "0.1")
+    several = run("race", "sgd(0.1)", *rates, "--output", str(picture))
+    assert several.output.splitlines()[1:] == [
+        "        λ = 0.01  λ = 0.1",
+        several.output.splitlines()[2],
+        str(picture),
+    ]
+    assert several.output.splitlines()[2].split()[0] == "sgd(λ)"
+    assert "never" in several.output
+    assert picture.read_bytes().startswith(b"GIF")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("race", "linear_schedule(0.1, 0.0, 3)"), "expected transformations"),
+        (("race", "scale(0.1)", "--rate", "0.1"), "learning_rate"),
+        (("race", "--surface", "plain"), "'plain' is not one of"),
         (("explain", "adm(1e-3)"), "Did you mean 'adam'?"),
         (("explain", "ema(2.0)"), "must be in"),
         (("memory", "adam(1e-3)"), "Missing option '--params'"),

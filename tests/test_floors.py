@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import pathlib
+import re
 import sys
 
 import pytest
@@ -13,7 +14,19 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "gradtx"
 
 # A new module belongs on one of these floors; a module may import from its own floor and below.
 FLOORS = (
-    {"compiled", "docstrings", "donation", "hlo", "kinds", "latex", "numerics", "tree", "value", "serial"},
+    {
+        "compiled",
+        "docstrings",
+        "donation",
+        "hlo",
+        "kinds",
+        "latex",
+        "numerics",
+        "serial",
+        "tables",
+        "tree",
+        "value",
+    },
     {
         "anatomy",
         "guard",
@@ -126,6 +139,13 @@ def test_the_parser_sees_the_imports() -> None:
     assert _imports("serial")[1] == {ENTRANCE}  # `import gradtx`, late
     assert "jax" in _imports("norms")[2]
     assert "jax" not in outside
+
+
+def test_the_build_notes_show_the_floors() -> None:
+    rows = re.findall(
+        r"^\| (\d) \| ([^|]*) \|", (PACKAGE.parent / "BUILD_NOTES.md").read_text(), re.MULTILINE
+    )
+    assert [(int(floor), set(re.findall(r"`(\w+)`", names))) for floor, names in rows] == [*enumerate(FLOORS)]
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m != ENTRANCE])

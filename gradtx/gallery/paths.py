@@ -61,16 +61,20 @@ def trajectories(
 
     Raises:
         ValueError: there is nothing to follow, or an optimizer has no number `learning_rate` to set.
+        TypeError: one of the optimizers is no transformation.
     """
     if steps < 1:
         raise ValueError(f"gallery.trajectories(steps={steps!r}): expected at least 1.")
     if not optimizers or (rates is not None and len(rates) == 0):
         raise ValueError("gallery.trajectories: there is no optimizer, or no learning rate, to follow.")
-    named = (
+    named: dict[str, Any] = (
         dict(optimizers)
         if isinstance(optimizers, Mapping)
         else {_label(tx, rates is not None): tx for tx in optimizers}
     )
+    for tx in named.values():
+        if not isinstance(tx, GradientTransformation):
+            raise TypeError(f"gallery.trajectories: expected transformations, not {tx!r}.")
     start = jnp.asarray(surface.start, float)
     walked = [
         _walk(surface, steps, tx, start, None if rates is None else _array(rates)) for tx in named.values()
