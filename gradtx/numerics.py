@@ -96,6 +96,11 @@ def plus(x: jax.Array, y: Any) -> jax.Array:
     return lax.add(x, _beside(x, y))
 
 
+def minus(x: jax.Array, y: Any) -> jax.Array:
+    """x - y; see times."""
+    return lax.sub(x, _beside(x, y))
+
+
 def _by(f: Any, x: jax.Array, y: Any) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating) and not np.iscomplexobj(y):
         # Each part by the number: as a complex one it would turn an infinite part into NaN.
@@ -180,7 +185,8 @@ def safe_increment(count: Any) -> jax.Array:
     """count + 1, held at the largest number of its dtype instead of wrapping to a negative one."""
     count = jnp.asarray(count)
     limits = jnp.iinfo if jnp.issubdtype(count.dtype, jnp.integer) else jnp.finfo
-    return count + (count < limits(count.dtype).max).astype(count.dtype)
+    below = lax.lt(count, _beside(count, limits(count.dtype).max))
+    return lax.add(count, lax.convert_element_type(below, count.dtype))
 
 
 def norm(x: jax.Array, axis: Any = None, keepdims: bool = False) -> jax.Array:

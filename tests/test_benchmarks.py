@@ -8,6 +8,8 @@ from __future__ import annotations
 import gc
 import json
 import math
+import pathlib
+import re
 import sys
 from collections.abc import Iterator
 
@@ -20,6 +22,7 @@ from benchmarks import accuracy, by_torch, figures, machine, report, times, whol
 from benchmarks.peers import NORM, OPTIMIZERS, Peer, Problem, peers
 from gradtx import leafwise
 
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
 TINY = times.Scale(2, 2, 0.0, (Problem(3, 600), Problem(6, 1200)), (Problem(4, 256),))
 TIMED = {"trace", "lower", "trace + lower", "compile", "step"}
 COUNTED = {"bytes", "temporary"}
@@ -331,3 +334,56 @@ def test_without_matplotlib_nothing_is_drawn_and_a_line_says_so(monkeypatch, tmp
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "no pictures: they need matplotlib" in figures.draw({}, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- what the docs say
+
+
+RECORD = json.loads((DOCS / "static/benchmarks.json").read_text())
+NAMES = {
+    "SGD with momentum": "sgd, momentum",
+    "AdamW": "adamw",
+    "global clip, AdamW": "clip, adamw",
+    "Lion": "lion",
+}
+
+
+def recorded(optimizer: str, leaves: int, measure: str, peer: str) -> dict[str, float]:
+    """The ratio at 16 million parameters."""
+    (row,) = (
+        r
+        for r in RECORD["times"]
+        if (r["optimizer"], r["leaves"], r["measure"], r["peer"]) == (optimizer, leaves, measure, peer)
+        and r["parameters"] > 15_000_000
+    )
+    return row["ratio"]
+
+
+def test_the_page_shows_the_ratios_of_the_record() -> None:
+    assert not RECORD["short"]
+    page = (DOCS / "performance.md").read_text()
+    rows = re.findall(r"^\|([^|]*)\| (\d+) \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) == 2 * len(NAMES)
+    optimizer = ""
+    for name, leaves, cells in rows:
+        optimizer = NAMES.get(name.strip(), optimizer)
+        for peer, cell in zip(("optax", "torch, fused", "torch, foreach"), cells.split(" | "), strict=True):
+            if cell != "–":
+                ratio = recorded(optimizer, int(leaves), "step", peer)
+                assert cell == f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+
+
+def test_the_page_says_what_building_took() -> None:
+    page = " ".join((DOCS / "performance.md").read_text().split())
+    adamw, clipped = (
+        [f"{recorded(name, n, 'trace + lower', 'optax')['median']:.2f}" for n in (10, 100, 1000)]
+        for name in ("adamw", "clip, adamw")
+    )
+    assert f"takes {adamw[0]}, {adamw[1]} and {adamw[2]} of Optax's time at 10, 100 and 1000 leaves" in page
+    assert f"behind a clip {clipped[0]}, {clipped[1]} and {clipped[2]}" in page
+    compiling = [
+        recorded(name, n, "compile", "optax")["median"]
+        for name in ("adamw", "clip, adamw")
+        for n in (10, 100, 1000)
+    ]
+    assert f"{min(compiling):.2f} to {max(compiling):.2f} of Optax's time for AdamW" in page

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from gradtx.laws.compare import differences, raised
 from gradtx.laws.report import Finding, Skip
@@ -16,7 +17,17 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree, one_example
 from gradtx.value import Value
 
-__all__ = ["STEPS", "Trial", "default_parameters", "held_by", "in_dtype", "replacing", "stack", "unhashable"]
+__all__ = [
+    "STEPS",
+    "Trial",
+    "as_traced",
+    "default_parameters",
+    "held_by",
+    "in_dtype",
+    "replacing",
+    "stack",
+    "unhashable",
+]
 
 EXAMPLES = 2
 STEPS = 3  # the first step hides mistakes: a debiased average of one gradient is that gradient
@@ -127,6 +138,17 @@ class Trial:
             return
         yield from differences(updates, self.updates_for(grads), "updates", when)
         yield from differences(after, state, "state", when)
+
+
+def as_traced(f: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
+    """What `f` returns where jax traces all numbers in its arguments, computed one operation at a time.
+
+    Operations are compiled once for all transformations, where a program would be for each.
+    """
+    with jax.disable_jit():  # else every nested jit would be a program of its own
+        closed, shapes = jax.make_jaxpr(f, return_shape=True)(*arguments)
+        results = jaxpr_as_fun(closed)(*map(jnp.asarray, jax.tree.leaves(arguments)))
+    return jax.tree.unflatten(_structure(shapes), results)
 
 
 def _structure(tree: PyTree) -> Any:

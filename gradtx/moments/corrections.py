@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
@@ -36,19 +37,23 @@ def no_decays() -> Decays:
 def after(decays: Decays, decay: Any) -> Decays:
     """One update later."""
     step = numerics.safe_increment(decays.step)
-    more = numerics.log_decay(decay, decays.log.dtype) - decays.log
-    return Decays(step, decays.log + more / step.astype(more.dtype))
+    dtype = decays.log.dtype
+    beyond = numerics.minus(decays.log, numerics.log_decay(decay, dtype))
+    return Decays(step, numerics.minus(decays.log, numerics.over(beyond, step)))
 
 
-def weight(decays: Decays, ahead: Any = 0.0) -> jax.Array:
+def weight(decays: Decays, ahead: Any = None) -> jax.Array:
     """What the weights of the average add up to: 1 - β₁β₂...βₜ, which is 1 - βᵗ where β stays.
 
     Args:
         decays: those so far.
-        ahead: the sum of the logarithms of more.
+        ahead: the sum of the logarithms of more, if there are more.
     """
     # expm1, because 1 - 0.999ᵗ in float32 has lost two or three of its seven digits at t = 1.
-    return -jnp.expm1(decays.step.astype(decays.log.dtype) * decays.log + ahead)
+    logs = numerics.times(decays.log, decays.step)
+    if ahead is not None:
+        logs = numerics.plus(logs, ahead)
+    return lax.neg(lax.expm1(logs))
 
 
 def adam_correction(decays: tuple[Decays, Decays] | None, b1: Any, b2: Any) -> tuple[jax.Array, Any]:
@@ -62,7 +67,7 @@ def adam_correction(decays: tuple[Decays, Decays] | None, b1: Any, b2: Any) -> t
     if decays is None:
         return jnp.ones((), float), None
     first, second = after(decays[0], b1), after(decays[1], b2)
-    return jnp.sqrt(weight(second)) / weight(first), (first, second)
+    return numerics.over(lax.sqrt(weight(second)), weight(first)), (first, second)
 
 
 class BiasCorrectionState(NamedTuple):
@@ -97,8 +102,9 @@ class bias_correction(GradientTransformation):
         self, updates: PyTree, state: BiasCorrectionState, params: PyTree | None = None
     ) -> tuple[PyTree, BiasCorrectionState]:
         decays = after(state.decays, self.decay)
-        ahead = self.ahead * numerics.log_decay(self.decay, decays.log.dtype) if self.ahead else 0.0
-        gathered = jnp.sqrt(weight(decays, ahead)) if self.root else weight(decays, ahead)
+        ahead = self.ahead * numerics.log_decay(self.decay, decays.log.dtype) if self.ahead else None
+        gathered = weight(decays, ahead)
+        gathered = lax.sqrt(gathered) if self.root else gathered
         corrected = jax.tree.map(lambda m: numerics.over(m, gathered), updates)
         return corrected, BiasCorrectionState(decays)
 
