@@ -17,10 +17,7 @@ from tests.aot.rows import NOT_COMPILED, ROWS, Row, count, exported, gpt2_small
 from tests.aot.targets import NEEDS, compile_for, device, missing
 
 # Rows that move more than a loop by hand would, or hold temporary arrays, and why.
-_SUMS = "XLA for GPU copies an array of each leaf that a sum over all reads, before it is overwritten"
 MISSES: dict[tuple[str, str], str] = {
-    ("h100", name): _SUMS for name in ("dadapt_adamw", "momo", "momo_adam", "prodigy")
-} | {
     ("h100", "adafactor"): "the means of rows and of columns are kernels of their own, which both read g",
     ("h100", "noisy_sgd"): "it copies the key, eight bytes",
     ("h100", "sm3"): "so are the maxima; the second reads copies of those that the first has overwritten",
