@@ -283,12 +283,19 @@ def _one_by_one(*terms: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(jnp.sum(x) for x in terms)
 
 
+@jax.custom_jvp
 def _at_once(*terms: jax.Array) -> tuple[jax.Array, ...]:
     def add(some: tuple[jax.Array, ...], more: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         return tuple(a + b for a, b in zip(some, more, strict=True))
 
     zeros = tuple(jnp.zeros((), x.dtype) for x in terms)
     return tuple(jax.lax.reduce(terms, zeros, add, tuple(range(terms[0].ndim))))
+
+
+@_at_once.defjvp
+def _tangents_at_once(terms: Any, tangents: Any) -> Any:
+    """Of sums; jax differentiates no reduction of tuples."""
+    return _at_once(*terms), _one_by_one(*tangents)
 
 
 def _added(sums: list[jax.Array]) -> jax.Array:
