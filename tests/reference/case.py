@@ -8,8 +8,8 @@ A loop has the signature
     loop(theta: list[np.ndarray], gradient, steps: int, **hyperparameters) -> list[list[np.ndarray]]
 
 where `gradient(theta, t)` is the list of gradients at parameters `theta` in step t = 1, 2, ..., which
-it rounds in place to what float64 stores; the result is the list of parameters after each step. The loop of an
-optimizer that reads the loss has another argument by name, `value`: `value(t)` is the loss of step t.
+it rounds in place to what float64 stores; the result is the list of parameters after each step. The loop
+of an optimizer that reads the loss has another argument by name, `value`: `value(t)` is the loss of step t.
 """
 
 from __future__ import annotations
