@@ -25,6 +25,7 @@ __all__ = [
     "dot",
     "full_like",
     "global_norm",
+    "inner",
     "is_finite",
     "leaf_paths",
     "map",
@@ -32,6 +33,7 @@ __all__ = [
     "paths",
     "real_dtype",
     "total",
+    "totals",
     "unwrap_variables",
     "widen",
     "zeros_like",
@@ -253,22 +255,66 @@ def total(f: Callable[..., Any], tree: PyTree, *rest: PyTree) -> jax.Array:
         tree: a tree.
         rest: trees of the same structure.
     """
-    sums = [jnp.sum(x).astype(float) for x in jax.tree.leaves(jax.tree.map(f, tree, *rest))]
+    return _added([jnp.sum(x) for x in jax.tree.leaves(jax.tree.map(f, tree, *rest))])
+
+
+def totals(fs: tuple[Callable[..., Any], ...], tree: PyTree, *rest: PyTree) -> tuple[jax.Array, ...]:
+    """The `total` of each function, over the same trees: on a GPU each leaf has one reduction for all.
+
+    Once two reductions have read an array, XLA for GPU copies it before it is overwritten in their kernel;
+    after one it does not. XLA for TPU stores what a reduction of tuples reads: elsewhere there is one each.
+
+    Args:
+        fs: functions of one leaf of each tree, real and in at least float32; all of one shape.
+        tree: a tree.
+        rest: trees of the same structure.
+    """
+    flat = [jax.tree.leaves(t) for t in (tree, *rest)]
+    sums = [
+        jax.lax.platform_dependent(
+            *(f(*leaves) for f in fs), cuda=_at_once, rocm=_at_once, default=_one_by_one
+        )
+        for leaves in zip(*flat, strict=True)
+    ]
+    return tuple(_added([of[i] for of in sums]) for i in range(len(fs)))
+
+
+def _one_by_one(*terms: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(jnp.sum(x) for x in terms)
+
+
+@jax.custom_jvp
+def _at_once(*terms: jax.Array) -> tuple[jax.Array, ...]:
+    def add(some: tuple[jax.Array, ...], more: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        return tuple(a + b for a, b in zip(some, more, strict=True))
+
+    zeros = tuple(jnp.zeros((), x.dtype) for x in terms)
+    return tuple(jax.lax.reduce(terms, zeros, add, tuple(range(terms[0].ndim))))
+
+
+@_at_once.defjvp
+def _tangents_at_once(terms: Any, tangents: Any) -> Any:
+    """Of sums; jax differentiates no reduction of tuples."""
+    return _at_once(*terms), _one_by_one(*tangents)
+
+
+def _added(sums: list[jax.Array]) -> jax.Array:
     if not sums:
         return jnp.zeros((), float)
     # The barrier keeps XLA from adding them up anew in the kernel of each leaf that reads the total: of 100
     # leaves a step of `polyak_sgd` had 23,617 lines instead of 3,751.
-    return jnp.sum(jax.lax.optimization_barrier(jnp.stack(sums)))
+    return jnp.sum(jax.lax.optimization_barrier(jnp.stack([x.astype(float) for x in sums])))
 
 
 def dot(tree: PyTree, other: PyTree) -> jax.Array:
     """The inner product of two trees, in the dtypes of the first; real also where they are complex."""
+    return total(inner, tree, other)
 
-    def product(a: jax.Array, b: Any) -> jax.Array:
-        b = numerics.cast(b, a.dtype)
-        return (a.conj() * b).real if jnp.issubdtype(a.dtype, jnp.complexfloating) else a * b
 
-    return total(product, tree, other)
+def inner(a: jax.Array, b: Any) -> jax.Array:
+    """The terms of the inner product of two leaves, whose `total` is `dot`."""
+    b = numerics.cast(b, a.dtype)
+    return (a.conj() * b).real if jnp.issubdtype(a.dtype, jnp.complexfloating) else a * b
 
 
 def global_norm(tree: PyTree) -> jax.Array:

@@ -19,7 +19,7 @@ import pytest
 import gradtx
 from gradtx.anatomy import Reach, extra_names, names_leaves, reach_of
 from tests import reference
-from tests.reference.case import Case
+from tests.reference.case import Case, in_float64
 
 
 def _cases() -> list[Case]:
@@ -105,21 +105,46 @@ def _run_wide(tx, curvature=0.0, leaves=None):
         return _run(tx, np.float64, curvature, leaves)
 
 
-def test_float64_follows_the_paper_for_60_steps(case: Case) -> None:
-    reads = {name: lambda t, x=x: x[t - 1] for name, x in extra(case.ours).items()}
+def _follow(case: Case, loop, seed: int | None = None) -> list[np.ndarray]:
+    """60 steps of a loop whose parameters are kept in float64, as those that it is compared with are.
+
+    With a seed, at gradients whose last digits are one up or down.
+    """
+    rng = np.random.default_rng(seed)
 
     def gradient(theta, t):
-        return [g[t - 1] + case.curvature * p for g, p in zip(_gradients(), theta, strict=False)]
+        theta[:] = [np.asarray(p, float) for p in theta]
+        grads = [g[t - 1] + case.curvature * p for g, p in zip(_gradients(), theta, strict=False)]
+        if seed is None:
+            return grads
+        return [g * (1 + np.finfo(float).eps * rng.choice([-1, 1], size=g.shape)) for g in grads]
 
-    expected = case.loop(_start()[: _leaves(case)], gradient, 60, **reads)
+    reads = {name: lambda t, x=x: x[t - 1] for name, x in extra(case.ours).items()}
+    path = loop(_start()[: _leaves(case)], gradient, 60, **reads)
+    return [np.stack(leaf) for leaf in zip(*path, strict=True)]
+
+
+def _farthest(path: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """How far a leaf has been from where it should be, up to each step."""
+    distance = np.abs(path - exact).reshape(len(exact), -1).max(axis=1)
+    return np.maximum.accumulate(distance).reshape(-1, *[1] * (exact.ndim - 1))
+
+
+def test_float64_follows_the_paper_for_60_steps(case: Case) -> None:
+    """Within 1e-12; or where float64 does not carry the loop itself so far, nearly as well as it does."""
+    expected = _follow(case, case.loop)
+    runs = [_follow(case, in_float64(case.loop), seed) for seed in range(4)] if case.sensitive else []
     path, _ = _run_wide(case.ours, case.curvature, _leaves(case))
-    for i in range(len(path)):
-        np.testing.assert_allclose(
-            path[i][:60],
-            np.stack([p[i] for p in expected]).astype(float),
-            rtol=case.float64_rtol,
-            atol=1e-2 * case.float64_rtol,  # sixty roundings of a parameter of size 1 that passes through 0
-        )
+    within = [1e-12 * np.abs(x) + 1e-14 for x in expected]  # 1e-14: roundings of what passes through 0
+    for i, (ours, exact) in enumerate(zip(path, expected, strict=True)):
+        lost = np.max([_farthest(run[i], exact) for run in runs], axis=0, initial=0.0)
+        # 8, because XLA adds up in a row, which of 1000 numbers rounds 5.8 times as much as NumPy's sums.
+        excess = np.max(np.abs(ours[:60] - exact) / (within[i] + 8 * lost))
+        assert excess <= 1, f"leaf {i}: {excess:.2f} times what is allowed"
+        assert np.all(lost <= 1e-11 * max(1.0, np.max(np.abs(exact)))), f"leaf {i}: float64 loses too much"
+    if runs:
+        missed = (np.abs(run[i] - expected[i]) > within[i] for run in runs for i in range(len(expected)))
+        assert any(map(np.any, missed)), "float64 carries the loop: it is not sensitive any more"
 
 
 def test_float32_is_as_near_to_float64_as_float32_can_be(case: Case) -> None:

@@ -11,6 +11,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import gradtx
+from gradtx import tree
 from gradtx.packed import packed
 from tests.reference.case import Case
 from tests.test_exact import CASES as ALL
@@ -499,6 +500,28 @@ def test_a_first_step_is_what_it_is_said_to_be() -> None:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (8,), (), (0, 3)])
+def test_sums_that_a_gpu_makes_at_once_are_those_of_one_by_one(shape) -> None:
+    """Which form is compiled depends on the platform; here both are, also over arrays that are divided."""
+    x, y = jax.random.normal(jax.random.key(0), (2, *shape))
+    np.testing.assert_allclose(tree._at_once(x, y), tree._one_by_one(x, y), rtol=1e-5, atol=1e-6)
+    ours, theirs = (jax.grad(lambda x, f=f: f(x, y)[0]) for f in (tree._at_once, tree._one_by_one))
+    np.testing.assert_array_equal(ours(x), theirs(x))
+    if shape[:1] == (8,):
+        split = NamedSharding(Mesh(np.asarray(jax.devices()), ("d",)), PartitionSpec("d"))
+        divided = jax.jit(tree._at_once)(*jax.device_put((x, y), split))
+        np.testing.assert_allclose(divided, tree._one_by_one(x, y), rtol=1e-5, atol=1e-6)
+
+
+def test_several_totals_are_each_the_total_of_its_function() -> None:
+    some = {"a": jnp.asarray([[1.0, -2.0]]), "b": jnp.asarray([1 + 2j]), "c": jnp.asarray(0.5), "d": None}
+    found = tree.totals((lambda x, y: jnp.abs(y), tree.inner), some, some)
+    expected = tree.total(jnp.abs, some), tree.dot(some, some)
+    chex.assert_trees_all_equal(found, expected)
+    assert [x.dtype for x in found] == [jnp.float32] * 2
+    assert [float(x) for x in tree.totals((tree.inner, tree.inner), {}, {})] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3)])

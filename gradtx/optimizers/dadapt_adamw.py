@@ -97,17 +97,18 @@ class scale_by_dadapt(GradientTransformation):
         mean = tree.map(
             lambda g, m: numerics.lerp(m, step(g), numerics.complement(self.b1)), updates, state.mean
         )
-        along = size * tree.dot(jax.tree.map(divided, state.sums, state.squares), updates)
         sums = jax.tree.map(lambda g, s: numerics.lerp(s, step(g), share), updates, state.sums)
         squares = jax.tree.map(
             lambda g, v: numerics.lerp(v, numerics.abs_sq(g), numerics.complement(self.b2)),
             updates,
             state.squares,
         )
-        numerator = numerics.lerp(state.numerator, along, share)
-        distance = farther(
-            state.distance, numerator, numerics.like(share, numerator) * tree.total(jnp.abs, sums)
+        along, length = tree.totals(
+            (lambda s, v, g, new: tree.inner(divided(s, v), g), lambda s, v, g, new: jnp.abs(new)),
+            *(state.sums, state.squares, updates, sums),
         )
+        numerator = numerics.lerp(state.numerator, size * along, share)
+        distance = farther(state.distance, numerator, numerics.like(share, numerator) * length)
         out = jax.tree.map(divided, mean, squares)
         if not is_off(self.weight_decay):
             pull = numerics.times(size, self.weight_decay)

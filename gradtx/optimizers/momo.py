@@ -90,20 +90,22 @@ class scale_by_momo(GradientTransformation):
         trust = weight(decays) if self.debiased else jnp.ones((), float)
         mean = tree.map(lambda g, d: numerics.lerp(d, g, share), updates, state.mean)
         loss = numerics.lerp(state.loss, given, share)
-        along = numerics.lerp(state.along, tree.dot(updates, params), share)
-
-        # ⟨d, θ⟩ - γ, of whose two averages the newest terms are equal: without them less cancels.
-        def older(d: jax.Array, g: jax.Array, p: jax.Array) -> jax.Array:
-            g, p = numerics.cast(g, d.dtype), numerics.cast(p, d.dtype)
-            return (d - numerics.like(share, d) * g) * p
-
-        excess = tree.total(older, mean, updates, params) - (1 - share) * state.along
         direction, below = mean, state.denominator
         if self.denominator is not None:
             extra = read_by(self.denominator, {"value": value, **extra})
             roots, below = self.denominator.update(updates, below, params, **extra)
             direction = jax.tree.map(lambda d, r: d / numerics.cast(r, d.dtype), mean, roots)
-        squares = tree.dot(mean, direction)
+
+        # ⟨d, θ⟩ - γ, of whose two averages the newest terms are equal: without them less cancels.
+        def older(d: jax.Array, u: jax.Array, g: jax.Array, p: jax.Array) -> jax.Array:
+            return tree.inner(d - numerics.times(numerics.cast(g, d.dtype), share), p)
+
+        newest, beyond, squares = tree.totals(
+            (lambda d, u, g, p: tree.inner(g, p), older, lambda d, u, g, p: tree.inner(d, u)),
+            *(mean, direction, updates, params),
+        )
+        along = numerics.lerp(state.along, newest, share)
+        excess = beyond - (1 - share) * state.along
 
         rate, bound = jnp.asarray(self.rate, float), state.lower_bound
         least, modelled, stretch = jnp.asarray(self.lower_bound, float), loss + excess, jnp.ones((), float)

@@ -119,10 +119,13 @@ class scale_by_prodigy(GradientTransformation):
         sums = jax.tree.map(
             lambda g, s: faded(s) + numerics.cast(numerics.times(g, grown), s.dtype), updates, state.sums
         )
-        along = tree.dot(jax.tree.map(back, state.start, params), updates)
+        along, length = tree.totals(
+            (lambda start, p, g, s: tree.inner(back(start, p), g), lambda start, p, g, s: jnp.abs(s)),
+            *(state.start, params, updates, sums),
+        )
         numerator = faded(state.numerator) + weight * size * along
         estimate = numerics.times(numerator, self.estim_lr_coef)
-        distance = farther(d, estimate, tree.total(jnp.abs, sums))
+        distance = farther(d, estimate, length)
         moves = jax.tree.map(direction, mean, squares, params)
         return moves, ProdigyState(decays, distance, numerator, mean, squares, sums, state.start)
 

@@ -4,7 +4,7 @@ import sys
 
 import tests.conftest  # noqa: F401  # the settings of the tests, before jax starts
 from tests.aot import budgets
-from tests.aot.rows import ROWS
+from tests.aot.rows import ROWS, rows_for
 from tests.aot.targets import NEEDS, missing
 
 
@@ -17,7 +17,7 @@ def main(names: list[str]) -> None:
         if reason := missing(target):
             sys.exit(f"{target}: {reason}")
         before, tables[target] = old.get(target, {}), {}
-        for name in ROWS:
+        for name in rows_for(target):
             if not names or name in names:
                 tables[target][name] = budgets.measure(name, target)
                 print(f"{target:8} {name:40} {tables[target][name]}  before: {before.get(name)}", flush=True)
