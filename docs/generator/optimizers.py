@@ -15,6 +15,7 @@ import formulas
 import jax
 import jax.numpy as jnp
 import optax
+import problems
 
 import gradtx
 
@@ -252,10 +253,10 @@ def _picture(name: str) -> str:
     at = f"static/optimizers/{name}.png"
     if not (ROOT / "docs" / at).is_file():
         return ""
+    on = problems.of(example(exported()[name])[1]).said
     said = (
-        "On two functions of two variables, with the best of eleven learning rates beside gradient descent "
-        "with the best of its own (`docs/generator/pictures.py`). It shows how a method moves, not how it "
-        "trains a network."
+        f"On {on}, with the best of eleven learning rates beside gradient descent with the best of its own "
+        "(`docs/generator/pictures.py`). It shows how a method moves, not how it trains a network."
     )
     return (
         f"## Convergence\n\n{said}\n\n![The height above the minimum at each step, {name} and sgd](../{at})"
