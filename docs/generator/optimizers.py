@@ -18,6 +18,7 @@ import optax
 import problems
 
 import gradtx
+from gradtx.explaining import one_line
 
 ROOT = pathlib.Path(__file__).parents[2]
 PYTORCH = tomllib.loads(pathlib.Path(__file__).with_name("pytorch.toml").read_text())
@@ -179,7 +180,7 @@ def _default(value: Any) -> str:
     if isinstance(value, tuple) and any(map(callable, value)):
         return "*its own*"  # a pair of functions
     shown = getattr(value, "__name__", None) if inspect.isfunction(value) or inspect.isclass(value) else None
-    text = shown or re.sub(r"\s+", " ", repr(value))
+    text = shown or one_line(value)
     return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
 
 
