@@ -180,6 +180,12 @@ def test_nothing_is_loaded_from_elsewhere(site: pathlib.Path, pages: dict[pathli
         assert "@import" not in text
 
 
+def test_a_field_says_in_words_what_it_takes(site: pathlib.Path) -> None:
+    for file in (site / "reference").glob("*.html"):
+        assert ">Annotated<" not in file.read_text(), f"{file.name} shows how the package writes types"
+    assert "(default:" in (site / "reference" / "pieces.html").read_text()
+
+
 def test_formulas_are_mathml(site: pathlib.Path, pages: dict[pathlib.Path, Page]) -> None:
     for name in ("adam", "lion", "muon", "sgd", "dog", "sophia"):
         file = site / "optimizers" / f"{name}.html"

@@ -55,7 +55,7 @@ def index() -> str:
     """The table of them all."""
     rows = []
     for name, cls in exported().items():
-        said = _escaped(_linked(_first(_module(cls)), name))
+        said = _escaped(_linked(_first(_module(cls) if _alone(cls) else _parts(cls)[0]), name))
         rows.append(f"| [`{name}`]({name}.md) | {said} | {_state(cls, jnp.float32):g} |")
     head = (
         "# Optimizers\n\nEach is a composition of pieces, held to its paper's algorithm in float64 "
@@ -70,13 +70,12 @@ def page(name: str) -> str:
     call, tx = example(cls)
     module = _module(cls)
     of_class, arguments, errors = _parts(cls)
-    alone = sum(other.__module__ == cls.__module__ for other in exported().values()) == 1
     title, rest = _split(module)
     summary, advice = _split(of_class)
     parts = [
         f"# {name}",
         _linked(title, name),
-        "" if alone else _linked(summary, name),
+        "" if _alone(cls) else _linked(summary, name),
         "## Formula",
         _linked(formulas.docstring(rest), name),
         _cited(tx),
@@ -97,6 +96,11 @@ def page(name: str) -> str:
 
 
 # ---------------------------------------------------------------- docstrings
+
+
+def _alone(cls: type) -> bool:
+    """Whether its module's docstring is about it alone."""
+    return sum(other.__module__ == cls.__module__ for other in exported().values()) == 1
 
 
 def _module(cls: type) -> str:
@@ -245,7 +249,8 @@ def _proof(cls: type) -> str:
     tests = [
         f
         for f in sorted((ROOT / "tests").glob("test_*.py"))
-        if f.name != "test_laws.py" and f"gradtx.{cls.__name__}(" in f.read_text()
+        if f.stem not in ("test_gallery", "test_laws", "test_site")
+        and f"gradtx.{cls.__name__}(" in f.read_text()
     ]
     return "Tested in " + ", ".join(f"`tests/{f.name}`" for f in tests) + "." if tests else ""
 
