@@ -24,7 +24,7 @@ _LINK = re.compile(r"https?://[^\s<>\"'`]+")
 _FOLKLORE = re.compile(r"Folklore: (.+?)(?:\n\n|$)", re.DOTALL)
 _BLOCK = re.compile(r"(?:^    .*(?:\n+(?=    )|\n|$))+", re.MULTILINE)
 _MATHEMATICS = re.compile(r" [-+=/<>] |[‖√²·⌊⌋|½₀-₉ₜᵗ]")
-_CODE = re.compile(r"gradtx\.|[\"`]|lambda ")
+_CODE = re.compile(r"[\"`]|\b[A-Za-z_]\w*\.\w+\(|\b(?:def|import|lambda|return) |gradtx\.")
 
 
 def prose(thing: Any) -> str:

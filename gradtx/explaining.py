@@ -196,11 +196,16 @@ def _call(value: Value) -> str:
         )
         if own and not composite:
             continue
-        text = re.sub(r"\s+", " ", repr(argument))
+        text = one_line(argument)
         if len(text) > _LONGEST:
             text = text[: _LONGEST - 1] + "…"
         shown.append(text if name is None else f"{name}={text}")
     return type(value).__name__ + (f"({', '.join(shown)})" if shown else "")
+
+
+def one_line(value: Any) -> str:
+    """Its repr, which may have an argument to a line, in one."""
+    return re.sub(r"\s+", " ", re.sub(r",?\n *(?=[)\]}])|(?<=[(\[{])\n *", "", repr(value)))
 
 
 # ---------------------------------------------------------------- forms

@@ -67,6 +67,7 @@ _SYMBOLS = {
 }
 _NAMED = {"max", "min", "exp", "log", "cos", "sin", "tanh"}
 _NEVER_WORDS = {"exp", "log", "cos", "sin", "tanh"}
+_NOUN = re.compile(r" (?:\d+-)?(?!(?:again|and|at|by|in|is|or|then|to)\b)[A-Za-z`][A-Za-z_-]+(?![\w(-])")
 _OPERATORS = "-+·/=<>≤≥×"  # the hyphen first: they go into a class of characters
 _ESCAPED = {
     **{c: "\\" + c for c in "#$%&_{}"},
@@ -160,7 +161,7 @@ def _convert(text: str, markdown: bool) -> list[tuple[bool, str]]:
         assert match is not None  # the last alternative matches anything
         kind, token, at = match.lastgroup, match.group(), match.end()
         behind = text[at : at + 1]
-        depth += (token == "(") - (token == ")")
+        depth += (token in "(⟨") - (token in ")⟩")
         if kind == "space":
             out.append((out[-1][0] if out else False, " "))
         elif kind == "code":
@@ -181,6 +182,8 @@ def _convert(text: str, markdown: bool) -> list[tuple[bool, str]]:
             out.append((False, rf"\mathrm{{{escape(token)}}}") if is_term else (True, plain))
         elif kind == "other" and token in ",.;:!?" and (not behind.strip()) and out:
             out.append((out[-1][0] or (markdown and depth == 0), token))
+        elif token == "'" and not behind.strip() and out and out[-1][0]:  # the examples' gradients
+            out.append((True, token))
         elif kind == "other" and token in bars:
             bars[token] = not bars[token]
             name = "Vert" if token == "‖" else "vert"
@@ -248,8 +251,8 @@ def _is_term(text: str, start: int, end: int, depth: int) -> bool:
 
 
 def _is_article(token: str, text: str, at: int) -> bool:
-    """`a` in front of a word, which is no number."""
-    return token in "aA" and bool(re.compile(r" (?:\d+-)?[A-Za-z-]{2,}(?!\()").match(text, at))
+    """`a` in front of a noun, which is no number."""
+    return token in "aA" and bool(_NOUN.match(text, at))
 
 
 def _closing(text: str, at: int) -> int:

@@ -84,6 +84,15 @@ def test_a_notebook_shows_it() -> None:
     assert gradtx.by_path((".*", True))._repr_markdown_() is None
 
 
+def test_a_call_stands_in_one_line() -> None:
+    tx = gradtx.schedule_free_adamw(gradtx.warmup_cosine_decay_schedule(0.0, 1e-3, 10, 100))
+    assert "\n" in repr(tx)
+    assert (
+        "schedule(init_value=0.0, peak_value=0.001, warmup_steps=10, decay_steps=100))"
+        in tx._repr_markdown_()
+    )
+
+
 def test_what_cannot_be_explained_still_prints() -> None:
     class broken(gradtx.GradientTransformation):
         def init(self, params):

@@ -124,6 +124,16 @@ def test_optimizers_that_read_the_value_or_the_function_are_given_it() -> None:
     np.testing.assert_array_less(paths.values[:, 0, -1], 0.05)  # from 2.75
 
 
+def test_optimizers_that_take_single_examples_are_given_them() -> None:
+    """Clipped at 0.5 without noise: the mean of the examples' clipped slopes; a surface alone is one."""
+    tx = gradtx.dpsgd(0.1, 0.5, 0.0, seed=0)
+    pair = gallery.ravine.replace(examples=lambda p: jnp.stack([p[0] ** 2, 50 * p[1] ** 2]))
+    alone = 0.5 * np.array([-1.0, 15.0]) / np.hypot(1, 15)
+    for surface, slope in ((gallery.ravine, alone), (pair, np.array([-0.25, 0.25]))):
+        (points,) = gallery.trajectories(surface, {"private": tx}, 1).points[0]
+        np.testing.assert_allclose(points[1] - points[0], -0.1 * slope, rtol=1e-5)
+
+
 def test_a_sequence_is_labelled_with_its_calls() -> None:
     txs = [gradtx.sgd(0.1, momentum=0.9), gradtx.adam(0.1)]
     assert gallery.trajectories(gallery.saddle, txs, 1, (0.1,)).labels == ("sgd(λ, momentum=0.9)", "adam(λ)")

@@ -67,7 +67,16 @@ def test_a_sentence_keeps_its_words_outside_of_the_mathematics() -> None:
     assert inline(sentence) == r"At most $c$: $u \cdot \min(1, c / \lVert u\rVert)$, a 2-norm."
     assert inline("`nesterov_x` of g") == "`nesterov_x` of $g$"
     assert inline("`nesterov_x` of g", markdown=False) == r"\texttt{nesterov\_x} of $g$"
+    assert inline("the examples' gradients: ⟨∇f(θ), u⟩") == (
+        r"the examples' gradients: $\langle\nabla f(\theta), u\rangle$"
+    )
     assert inline("vₜ = g    one for each leaf") == "$v_{t} = g$ &emsp; one for each leaf"
+
+
+def test_an_article_is_a_word_and_a_quantity_is_not() -> None:
+    assert inline("A `partition` by shape, and a 2-norm") == "A `partition` by shape, and a 2-norm"
+    assert inline("From a to b, then a is held") == "From $a$ to $b$, then $a$ is held"
+    assert inline("a line from a to a peak") == "a line from $a$ to a peak"
 
 
 def test_a_block_is_aligned_at_its_equals_signs() -> None:
@@ -106,6 +115,20 @@ def test_every_formula_becomes_latex(name: str) -> None:
         _parse(line.removesuffix(r" \\").replace("&", ""))
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_notebooks_take_what_stands_between_dollar_signs_for_mathematics(name: str) -> None:
+    """No space and no digit beside a $ where it matters, and nothing in between that Markdown would read."""
+    for line in formula(CLASSES[name]):
+        *pairs, after = re.split(r"\$([^$]*)\$", inline(line))
+        for inside, behind in zip(pairs[1::2], [*pairs[2::2], after], strict=True):
+            assert inside == inside.strip() != "", line
+            assert not behind[:1].isdigit(), line
+        words = " ".join([*pairs[::2], after]).replace("&emsp;", "")
+        words = re.sub(r"`[^`]*`", "", words)
+        assert words.isascii(), line
+        assert not re.search(r"[$|<>*^\\]|\b_|_\b", words), line
+
+
 def _parse(line: str) -> None:
     """matplotlib's reader of mathematics raises an error on what is none; it lacks some of the commands."""
     for command, other in (
@@ -130,6 +153,9 @@ def test_formulas_are_told_from_code_and_from_words() -> None:
     assert not is_formula("`adam` with `nesterov=True`.")
     assert not is_formula("tx = gradtx.adam(1e-3)")
     assert not is_formula('mask="kernel$"')
+    assert not is_formula("value, grad = jax.value_and_grad(loss)(params)\ntx.update(grad, state)")
+    assert not is_formula("def sampled(params, key):\n    x = 2 - 1")
+    assert is_formula("max(m.x + 0.5, 1)")
     assert not is_formula("The sum of transformations.")
 
 

@@ -18,6 +18,7 @@ import pytest
 
 import gradtx
 from tests import markdown
+from tests.test_clients import REAL_ONLY
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -65,6 +66,11 @@ def test_the_family_table_is_what_each_optimizer_expands_to() -> None:
         and thing.is_composite  # a piece may have the rate in it
     }
     assert listed == optimizers
+
+
+def test_the_optimizers_without_complex_parameters_are_named() -> None:
+    (named,) = re.findall(r"complex for all but (.*?)whose docstrings", README, re.DOTALL)
+    assert _code(named) == sorted(name for name in REAL_ONLY if not name.startswith("scale_by_"))
 
 
 def test_the_conventions_are_options() -> None:

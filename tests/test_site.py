@@ -19,6 +19,9 @@ import sys
 import time
 import urllib.parse
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import gradtx
@@ -113,6 +116,36 @@ def test_every_public_name_has_a_place(site: pathlib.Path, pages: dict[pathlib.P
     assert not {name for name in names - optimizers if f"gradtx.{name}" not in anchors}
 
 
+def test_every_optimizer_shows_how_it_converges(site: pathlib.Path, pages: dict[pathlib.Path, Page]) -> None:
+    for file in (site / "optimizers").glob("*.html"):
+        picture = f"static/optimizers/{file.stem}.png"
+        if file.stem != "index":
+            assert any(link.endswith(picture) for link in pages[file].loads), f"draw docs/{picture}"
+    pictures = {file.stem for file in (ROOT / "docs" / "static" / "optimizers").iterdir()}
+    assert pictures == {file.stem for file in (site / "optimizers").glob("*.html")} - {"index"}
+
+
+def test_an_optimizer_is_drawn_on_what_shows_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "generator")
+    problems = importlib.import_module("problems")
+    for tx, kind in (
+        (gradtx.adam(0.1), problems.POINTS),
+        (gradtx.lbfgs(), problems.POINTS),
+        (gradtx.muon(0.1), problems.MATRICES),
+        (gradtx.chain(gradtx.clip(1.0), gradtx.galore(0.1)), problems.MATRICES),
+        (gradtx.dpsgd(0.1, 1.0, 1.1, 0), problems.REGRESSIONS),
+    ):
+        assert problems.of(tx) is kind
+    for problem in (*problems.MATRICES.problems, *problems.REGRESSIONS.problems):
+        start = jnp.asarray(problem.start, float)
+        height, slope = jax.value_and_grad(problem)(start)
+        assert height > 0.1
+        assert problem(start - 1e-4 * slope) < height
+        if problem.examples:  # their mean is the function, up to a constant
+            slopes = jax.jacobian(problem.examples)(start)
+            np.testing.assert_allclose(slopes.mean(axis=0), slope, atol=1e-5)  # a sum of 256 in float32
+
+
 def test_every_written_page_is_in_the_navigation(site: pathlib.Path) -> None:
     listed = Page((site / "index.html").read_text()).links
     for file in (ROOT / "docs").glob("*.md"):
@@ -145,6 +178,12 @@ def test_nothing_is_loaded_from_elsewhere(site: pathlib.Path, pages: dict[pathli
         assert "url(http" not in text
         assert "url(//" not in text
         assert "@import" not in text
+
+
+def test_a_field_says_in_words_what_it_takes(site: pathlib.Path) -> None:
+    for file in (site / "reference").glob("*.html"):
+        assert ">Annotated<" not in file.read_text(), f"{file.name} shows how the package writes types"
+    assert "(default:" in (site / "reference" / "pieces.html").read_text()
 
 
 def test_formulas_are_mathml(site: pathlib.Path, pages: dict[pathlib.Path, Page]) -> None:

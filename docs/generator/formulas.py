@@ -13,8 +13,10 @@ _NAMED = re.compile(r"\\(?:text|operatorname|mathrm)\{([^{}]*\\_[^{}]*)\}")
 _SYMBOLS = re.compile(r"[₀-ₜ]|[Α-ω]")
 _SET = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 # The type of a field says what it accepts in terms of this package; its text says so in words.
+# (It is a link here, in a tag of whichever plugin resolves it afterwards.)
 _TYPE = re.compile(
-    r'\s*\(<code><span title="types\.Annotated">Annotated</span></code>(?:, ([^()]*?)\s*)?\)', re.DOTALL
+    r"\s*\(<code>(?:(?!</code>).)*>Annotated<(?:(?!</code>).)*</code>(?:,\s*(default:\s*<code>.*?</code>)\s*)?\)",
+    re.DOTALL,
 )
 # What Markdown makes of an indented block, which has no language.
 _INDENTED = re.compile(r'<div class="highlight"><pre><span></span><code>(.*?)</code></pre></div>', re.DOTALL)

@@ -15,8 +15,10 @@ import formulas
 import jax
 import jax.numpy as jnp
 import optax
+import problems
 
 import gradtx
+from gradtx.explaining import one_line
 
 ROOT = pathlib.Path(__file__).parents[2]
 PYTORCH = tomllib.loads(pathlib.Path(__file__).with_name("pytorch.toml").read_text())
@@ -53,7 +55,7 @@ def index() -> str:
     """The table of them all."""
     rows = []
     for name, cls in exported().items():
-        said = _escaped(_linked(_first(_module(cls)), name))
+        said = _escaped(_linked(_first(_module(cls) if _alone(cls) else _parts(cls)[0]), name))
         rows.append(f"| [`{name}`]({name}.md) | {said} | {_state(cls, jnp.float32):g} |")
     head = (
         "# Optimizers\n\nEach is a composition of pieces, held to its paper's algorithm in float64 "
@@ -68,13 +70,12 @@ def page(name: str) -> str:
     call, tx = example(cls)
     module = _module(cls)
     of_class, arguments, errors = _parts(cls)
-    alone = sum(other.__module__ == cls.__module__ for other in exported().values()) == 1
     title, rest = _split(module)
     summary, advice = _split(of_class)
     parts = [
         f"# {name}",
         _linked(title, name),
-        "" if alone else _linked(summary, name),
+        "" if _alone(cls) else _linked(summary, name),
         "## Formula",
         _linked(formulas.docstring(rest), name),
         _cited(tx),
@@ -95,6 +96,11 @@ def page(name: str) -> str:
 
 
 # ---------------------------------------------------------------- docstrings
+
+
+def _alone(cls: type) -> bool:
+    """Whether its module's docstring is about it alone."""
+    return sum(other.__module__ == cls.__module__ for other in exported().values()) == 1
 
 
 def _module(cls: type) -> str:
@@ -178,7 +184,7 @@ def _default(value: Any) -> str:
     if isinstance(value, tuple) and any(map(callable, value)):
         return "*its own*"  # a pair of functions
     shown = getattr(value, "__name__", None) if inspect.isfunction(value) or inspect.isclass(value) else None
-    text = shown or re.sub(r"\s+", " ", repr(value))
+    text = shown or one_line(value)
     return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
 
 
@@ -243,7 +249,8 @@ def _proof(cls: type) -> str:
     tests = [
         f
         for f in sorted((ROOT / "tests").glob("test_*.py"))
-        if f.name != "test_laws.py" and f"gradtx.{cls.__name__}(" in f.read_text()
+        if f.stem not in ("test_gallery", "test_laws", "test_site")
+        and f"gradtx.{cls.__name__}(" in f.read_text()
     ]
     return "Tested in " + ", ".join(f"`tests/{f.name}`" for f in tests) + "." if tests else ""
 
@@ -252,10 +259,10 @@ def _picture(name: str) -> str:
     at = f"static/optimizers/{name}.png"
     if not (ROOT / "docs" / at).is_file():
         return ""
+    on = problems.of(example(exported()[name])[1]).said
     said = (
-        "On two functions of two variables, with the best of eleven learning rates beside gradient descent "
-        "with the best of its own (`docs/generator/pictures.py`). It shows how a method moves, not how it "
-        "trains a network."
+        f"On {on}, with the best of eleven learning rates beside gradient descent with the best of its own "
+        "(`docs/generator/pictures.py`). It shows how a method moves, not how it trains a network."
     )
     return (
         f"## Convergence\n\n{said}\n\n![The height above the minimum at each step, {name} and sgd](../{at})"

@@ -2,13 +2,14 @@
 
     python docs/generator/pictures.py [names]        # all, where none is named; needs matplotlib
 
-On two functions of two variables that are easy to know and hard to descend, each from a fixed start, with the
-best of eleven learning rates beside gradient descent with the best of its own. That says how a method moves,
-and not how it trains a network.
+On two problems that are easy to know and hard to descend, of the kind that problems.py has for it, each from
+a fixed start, with the best of eleven learning rates beside gradient descent with the best of its own. That
+says how a method moves, and not how it trains a network.
 """
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import sys
 
@@ -18,6 +19,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import optimizers as pages
+import problems
 from matplotlib import pyplot as plt
 from PIL import Image
 
@@ -27,40 +29,49 @@ from gradtx import gallery
 OUT = pathlib.Path(__file__).parents[1] / "static" / "optimizers"
 STEPS = 300
 RATES = 10.0 ** np.arange(-4, 1.5, 0.5)
-SURFACES = (gallery.ravine, gallery.rosenbrock)
-LEAST = 1e-12  # below it, float32 has nothing to say
-# They have a default, which no more suits every problem than another's would.
-TUNED = {"adafactor", "schedule_free_adamw", "schedule_free_sgd"}
-# The gradients of single examples, and what is particular to matrices, are not seen in a function of a point.
-NOT = {"dpsgd", "galore", "muon"}
+# What is given beside the arguments that an example needs. A learning rate that has a default is tuned like
+# any other where that default no more suits every problem; a rank is less than the whole.
+GIVEN = {
+    "adafactor": {"learning_rate": 1e-3},
+    "galore": {"rank": 4, "update_proj_gap": 10},
+    "schedule_free_adamw": {"learning_rate": 1e-3},
+    "schedule_free_sgd": {"learning_rate": 1e-3},
+}
 
 
-def best(surface, tx):
+@functools.cache
+def best(problem, tx, tuned: bool):
     """The values along the path that ends lowest, and the learning rate that makes it."""
-    needed = pages.example(type(tx))[0].count("1e-3") or type(tx).__name__ in TUNED
-    tuned = needed and isinstance(getattr(tx, "learning_rate", None), float)
-    paths = gallery.trajectories(surface, {"it": tx}, STEPS, RATES if tuned else None)
+    paths = gallery.trajectories(problem, {"it": tx}, STEPS, RATES if tuned else None)
     # Nobody would choose a rate that goes up a hundredfold first.
     sane = np.nan_to_num(paths.values[0], nan=np.inf).max(axis=-1) < 100 * paths.values[0, :, 0]
     ends = np.where(sane, paths.values[0, :, -1], np.inf)
     i = int(ends.argmin())
-    return np.maximum(paths.values[0, i], LEAST), f", λ = {RATES[i]:.2g}" if tuned else ""
+    return paths.values[0, i], f", λ = {RATES[i]:.2g}" if tuned else ""
 
 
-def draw(name: str, plain) -> None:
+def draw(name: str) -> None:
     """The picture of one."""
     figure, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), layout="constrained")
-    _, tx = pages.example(pages.exported()[name])
-    if name in TUNED:
-        tx = tx.replace(learning_rate=1e-3)
-    for panel, surface, (values, rate) in zip(panels, SURFACES, plain, strict=True):
-        mine, of = best(surface, tx)
-        panel.semilogy(mine, color="#0072B2", lw=2, label=f"{name}{of}")
+    call, tx = pages.example(pages.exported()[name])
+    given = GIVEN.get(name, {})
+    tx = tx.replace(**given)
+    shown = ", ".join(f"{field}={value}" for field, value in given.items() if field != "learning_rate")
+    label = f"{name}({shown})" if shown else name
+    tuned = "1e-3" in call or "learning_rate" in given
+    tuned = tuned and isinstance(getattr(tx, "learning_rate", None), float)
+    kind = problems.of(tx)
+    for panel, problem in zip(panels, kind.problems, strict=True):
+        mine, rate = best(problem, tx, tuned)
+        panel.semilogy(np.maximum(mine, kind.least), color="#0072B2", lw=2, label=f"{label}{rate}")
         if name != "sgd":
-            panel.semilogy(values, color="#D55E00", lw=1.5, ls="--", label=f"sgd{rate}")
-        panel.set(title=surface.title, xlabel="step", xlim=(0, STEPS))
+            plain, rate = best(problem, gradtx.sgd(1e-3), True)
+            panel.semilogy(
+                np.maximum(plain, kind.least), color="#D55E00", lw=1.5, ls="--", label=f"sgd{rate}"
+            )
+        panel.set(title=problem.title, xlabel="step", xlim=(0, STEPS))
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        panel.legend(fontsize=7 if shown else 8)
     panels[0].set_ylabel("height above the minimum")
     OUT.mkdir(exist_ok=True)
     file = OUT / f"{name}.png"
@@ -72,10 +83,10 @@ def draw(name: str, plain) -> None:
 def main(names: list[str]) -> None:
     """Draw those that are named."""
     matplotlib.use("Agg")
-    plain = [best(surface, gradtx.sgd(1e-3)) for surface in SURFACES]
-    for name in names or sorted(pages.exported().keys() - NOT):
-        draw(name, plain)
+    for name in names or sorted(pages.exported()):
+        draw(name)
         print(name, flush=True)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.anatomy import read_by
+from gradtx.anatomy import read_by, takes_examples
 from gradtx.gallery.surfaces import Surface
 from gradtx.optimizers.adagrad import adagrad
 from gradtx.optimizers.adam import adam
@@ -121,11 +121,15 @@ def _walk(
     def grad_fn(point: jax.Array, i: Any) -> jax.Array:
         return jax.grad(surface)(point)
 
+    def examples(point: jax.Array) -> jax.Array:
+        return surface(point)[None] if surface.examples is None else surface.examples(point)
+
     def step(tx: GradientTransformation, carry: Any) -> Any:
         point, state = carry
         value, grad = jax.value_and_grad(surface)(point)
         extra = {"value": value, "grad": grad, "value_fn": surface, "obj_fn": surface, "grad_fn": grad_fn}
-        updates, state = tx.update(grad, state, point, **read_by(tx, extra))
+        grads = jax.jacrev(examples)(point) if takes_examples(tx) else grad
+        updates, state = tx.update(grads, state, point, **read_by(tx, extra))
         return (apply_updates(point, updates), state), (point, value)
 
     def follow(tx: GradientTransformation, state: Any) -> tuple[jax.Array, jax.Array]:

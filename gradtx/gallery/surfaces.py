@@ -24,6 +24,8 @@ class Surface(Value):
         bounds: ((least x, greatest x), (least y, greatest y)) of a picture.
         start: where paths begin.
         minimum: where it is least; None if it is not bounded below.
+        examples: an array of two numbers -> losses of single examples, of which the function is the mean up
+            to a constant, for optimizers such as `dpsgd`; None is one example.
     """
 
     function: Callable[[jax.Array], jax.Array] = static()
@@ -31,6 +33,7 @@ class Surface(Value):
     bounds: tuple[Point, Point] = static()
     start: Point = static()
     minimum: Point | None = static(default=None)
+    examples: Callable[[jax.Array], jax.Array] | None = static(default=None)
 
     def __call__(self, point: jax.Array) -> jax.Array:
         return self.function(point)

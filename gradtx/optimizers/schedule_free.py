@@ -7,6 +7,7 @@
 and z, x and y as in `schedule_free`.
 
 Defazio et al., "The Road Less Scheduled", 2024, algorithm 1. https://arxiv.org/abs/2405.15682
+
 v is debiased as in its authors' code; the paper multiplies λₜ by sqrt(1 - β₂ᵗ) instead, the same but for ε.
 """
 

@@ -4,7 +4,7 @@
     vₜ = μ vₜ₋₁ + gₜ                 θₜ = θₜ₋₁ - λ vₜ            λ outside the velocity
     mₜ = μ mₜ₋₁ + λ gₜ               θₜ = θₜ₋₁ - mₜ              λ inside: `rate_inside=True`
     vₜ = μ vₜ₋₁ + (1 - τ) gₜ,  v₁ = g₁                           with dampening τ
-    vₜ = μ vₜ₋₁ + gₜ                 θₜ = θₜ₋₁ - λ (μ vₜ + gₜ)   nesterov=True
+    vₜ = μ vₜ₋₁ + gₜ                 θₜ = θₜ₋₁ - λ (μ vₜ + gₜ)   `nesterov=True`
 
 While λ is constant m = λ v, so inside and outside are the same path. After a drop of λ the velocity
 inside still carries the old, larger steps, and the one outside is scaled down at once.
