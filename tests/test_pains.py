@@ -16,7 +16,8 @@ import optax
 import pytest
 
 import gradtx
-from gradtx import combine, guard
+from gradtx import guard
+from gradtx.combine import leaves as which_leaves
 
 PARAMS = {"kernel": jnp.asarray([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.asarray([0.5, 0.25])}
 NAN = jax.tree.map(lambda p: p * jnp.nan, PARAMS)
@@ -102,9 +103,9 @@ def test_a_partition_looks_at_its_labels_once_however_many_groups(monkeypatch) -
             tx, params = _grouped(leaves, groups)
             state = jax.eval_shape(tx.init, params)
             looked = Counter()
-            select = combine.select
+            select = which_leaves.select
             with monkeypatch.context() as patch:
-                patch.setattr(combine, "select", lambda *a: looked.update(["once"]) or select(*a))  # noqa: B023
+                patch.setattr(which_leaves, "select", lambda *a: looked.update(["once"]) or select(*a))  # noqa: B023
                 traced = jax.make_jaxpr(tx.update)(params, state, params)
             assert looked["once"] == 1
             equations[leaves, groups] = len(traced.jaxpr.eqns)

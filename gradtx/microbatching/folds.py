@@ -1,4 +1,7 @@
-"""How the results of the micro-batches become one."""
+"""How the results of the micro-batches become one.
+
+Folklore: the sum over a batch, computed in parts.
+"""
 
 from __future__ import annotations
 
