@@ -210,6 +210,8 @@ def test_rows_are_counted_in_whole_numbers_and_added_in_float32() -> None:
         found = total(ones, kind, size=1)
         assert found.dtype == jnp.bfloat16
         assert float(found) == expected
+    # 257, the sum of the first micro-batch, is none of bfloat16's numbers.
+    assert float(total(jnp.asarray([256, 1, 1, 0], jnp.bfloat16), size=2)) == 258
     sums = {"microbatch_size": 1, "accumulator": optax.microbatching.AccumulationType.SUM}
     assert float(optax.microbatching.micro_vmap(lambda x: x, **sums)(ones)) == 256
 
