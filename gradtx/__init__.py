@@ -48,7 +48,7 @@ from gradtx.matrices import (
     scale_by_shape,
 )
 from gradtx.memory import MemoryReport, memory_report
-from gradtx.microbatching import Accumulator, microbatch
+from gradtx.microbatching import Accumulator, micro_grad, micro_vmap, microbatch, reshape_batch_axis
 from gradtx.moments import (
     bias_correction,
     dampen,

@@ -16,6 +16,7 @@ import jax
 
 from gradtx.anatomy import is_transformation
 from gradtx.docstrings import sources
+from gradtx.pieces import instead
 from gradtx.value import Value
 
 __all__ = ["cite", "references"]
@@ -32,7 +33,12 @@ def cite(tx: Value) -> str:
 
     Returns:
         Entries with an empty line between them; '' where everything is folklore, such as `scale(0.1)`.
+
+    Raises:
+        TypeError: `tx` is neither.
     """
+    if not isinstance(tx, Value):
+        raise TypeError(f"cite: expected a transformation or a schedule, {instead(tx)}")
     known = references()
     return "\n\n".join(known.get(link) or _unknown(link, name) for link, name in _cited(tx).items())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -44,16 +45,24 @@ class add_decoupled_weight_decay(GradientTransformation):
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
-        params = need_params(self, params)
-
         def decay(u: jax.Array, p: jax.Array) -> jax.Array:
-            return numerics.plus(u, numerics.times(numerics.cast(p, u.dtype), self.weight_decay))
+            return numerics.plus(u, numerics.times(p, self.weight_decay))
 
-        decayed = tree.map(decay, updates, params, what="parameters'")
-        if self.mask is None:
-            return decayed, state
-        mask = select(self.mask, params)
-        return jax.tree.map(lambda m, d, u: d if m else u, mask, decayed, updates), state
+        return _decayed(decay, updates, need_params(self, params), self.mask), state
+
+
+def _decayed(
+    decay: Callable[[jax.Array, jax.Array], jax.Array], updates: PyTree, params: PyTree, mask: Mask | None
+) -> PyTree:
+    """`decay` of each update and its parameter, in the update's dtype, where the mask has it."""
+
+    def one(u: jax.Array, p: jax.Array) -> jax.Array:
+        return decay(u, numerics.cast(p, u.dtype))
+
+    decayed = tree.map(one, updates, params, what="parameters'")
+    if mask is None:
+        return decayed
+    return jax.tree.map(lambda m, d, u: d if m else u, select(mask, params), decayed, updates)
 
 
 class add_proximal_weight_decay(GradientTransformation):
@@ -82,19 +91,14 @@ class add_proximal_weight_decay(GradientTransformation):
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
-        params = need_params(self, params)
         rate: Any = self.learning_rate  # no schedule by now
         pull = rate * self.weight_decay
 
         def decay(u: jax.Array, p: jax.Array) -> jax.Array:
             share = numerics.like(pull, u)
-            return (u - share * numerics.cast(p, u.dtype)) / (1 + share)
+            return (u - share * p) / (1 + share)
 
-        decayed = tree.map(decay, updates, params, what="parameters'")
-        if self.mask is None:
-            return decayed, state
-        mask = select(self.mask, params)
-        return jax.tree.map(lambda m, d, u: d if m else u, mask, decayed, updates), state
+        return _decayed(decay, updates, need_params(self, params), self.mask), state
 
 
 class decoupled(Composite):

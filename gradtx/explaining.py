@@ -17,7 +17,7 @@ from gradtx.combine import add, chain, masked, named_chain, partition, ratio
 from gradtx.docstrings import formula, is_formula, summary
 from gradtx.hyperparameters import Schedule
 from gradtx.masks import everywhere
-from gradtx.pieces import Kept, Piece, held, nbytes, pieces
+from gradtx.pieces import Kept, Piece, held, instead, nbytes, pieces
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import Value
@@ -92,7 +92,7 @@ def explain(tx: Value, params: PyTree | None = None) -> Explanation:
     if isinstance(tx, Schedule):
         return Explanation(_schedule("", tx))
     if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"explain: expected a transformation or a schedule, not {tx!r}.")
+        raise TypeError(f"explain: expected a transformation or a schedule, {instead(tx)}")
     if params is None:
         return Explanation(_node(_tried("", tx), _size(_MATRICES)))
     return Explanation(_node(pieces(tx, params), _size(params)))

@@ -10,15 +10,16 @@ Rajbhandari, Rasley, Ruwase & He, "ZeRO: Memory Optimizations Toward Training Tr
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gradtx.pieces import Array, Piece, nbytes, pieces
+from gradtx.pieces import Array, Piece, instead, nbytes, pieces
 from gradtx.tables import aligned
 from gradtx.transformation import GradientTransformation
-from gradtx.tree import PyTree
+from gradtx.tree import PyTree, paths
 
 __all__ = ["MemoryReport", "MemoryRow", "memory_report"]
 
@@ -99,10 +100,10 @@ def memory_report(
 
     Raises:
         ValueError: a number is out of its range.
-        TypeError: a dtype is none, or `tx` no transformation.
+        TypeError: a dtype is none, `tx` no transformation, or a leaf of the parameters no array.
     """
     if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"memory_report: expected a transformation, not {tx!r}.")
+        raise TypeError(f"memory_report: expected a transformation, {instead(tx)}")
     if devices < 1 or zero not in (0, 1, 2, 3):
         raise ValueError(
             f"memory_report(devices={devices!r}, zero={zero!r}): expected at least one device, and a stage "
@@ -126,6 +127,16 @@ def memory_report(
 
 def _as_tree(params: PyTree | float) -> PyTree:
     if isinstance(params, bool) or not isinstance(params, (int, float)):
+        leaves = list(zip(paths(params), jax.tree.leaves(params), strict=True))
+        if not leaves:
+            raise ValueError(f"memory_report(params={params!r}): there is no array in it.")
+        for path, leaf in leaves:
+            if not hasattr(leaf, "dtype"):
+                where = f" at {path!r}" if path else ""
+                raise TypeError(
+                    f"memory_report: the parameters{where} are {reprlib.repr(leaf)}: expected arrays, their "
+                    "shapes and dtypes as jax.eval_shape gives them, or how many there are."
+                )
         return params
     if params < 1 or params != int(params):
         raise ValueError(f"memory_report(params={params!r}): expected parameters, or a whole number of them.")

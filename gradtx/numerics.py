@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,11 +21,13 @@ __all__ = [
     "lerp",
     "like",
     "log_decay",
+    "minus",
     "norm",
     "norm_dtype",
     "over",
     "plus",
     "rms",
+    "root",
     "safe_increment",
     "safe_norm",
     "safe_root_mean_squares",
@@ -72,33 +76,56 @@ def cast(x: jax.Array, dtype: Any) -> jax.Array:
     return x if x.dtype == dtype else x.astype(dtype)
 
 
-def times(x: jax.Array, y: Any) -> jax.Array:
-    """x · y for a leaf x and a number, or an array that broadcasts to its shape, y; in the dtype of x.
+def either_way(operation: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """An operation of lax, or several of them: quick to trace and slow by themselves.
 
-    By lax: the operators of arrays go through jnp, which takes five times as long to trace and is most
-    of the time that a small tree takes.
+    The operators of arrays go through jnp, which takes five times as long to trace and is most of the time
+    that a small tree takes. Where nothing is traced, jit dispatches the same operation in a quarter of the
+    time that lax does.
     """
-    return _by(lax.mul, x, y)
+    compiled = jax.jit(operation, inline=True)
+
+    @functools.wraps(operation)
+    def either(*operands: Any) -> jax.Array:
+        traced = any(isinstance(x, jax.core.Tracer) for x in operands)
+        return operation(*operands) if traced else compiled(*operands)
+
+    return either
+
+
+_add, _minus, _mul, _div = (either_way(f) for f in (lax.add, lax.sub, lax.mul, lax.div))
+_square, _sqrt = either_way(lax.square), either_way(lax.sqrt)
+_sum = either_way(lambda x: lax.reduce_sum(x, tuple(range(x.ndim))))
+
+
+def times(x: jax.Array, y: Any) -> jax.Array:
+    """x · y for a leaf x and a number, or an array that broadcasts to its shape, y; in the dtype of x."""
+    return _by(_mul, x, y)
 
 
 def over(x: jax.Array, y: Any) -> jax.Array:
     """x / y; see times."""
-    return _by(lax.div, x, y)
+    return _by(_div, x, y)
 
 
 def total(x: jax.Array) -> jax.Array:
     """The sum of all entries, in the dtype of x; see times."""
-    return lax.reduce_sum(x, tuple(range(x.ndim)))
+    return _sum(x)
 
 
 def plus(x: jax.Array, y: Any) -> jax.Array:
     """x + y; see times."""
-    return lax.add(x, _beside(x, y))
+    return _add(x, _beside(x, y))
+
+
+def root(x: jax.Array) -> jax.Array:
+    """sqrt(x), entry by entry."""
+    return _sqrt(x)
 
 
 def minus(x: jax.Array, y: Any) -> jax.Array:
     """x - y; see times."""
-    return lax.sub(x, _beside(x, y))
+    return _minus(x, _beside(x, y))
 
 
 def _by(f: Any, x: jax.Array, y: Any) -> jax.Array:
@@ -130,7 +157,7 @@ def lerp(old: jax.Array, new: jax.Array, weight: Scalar) -> jax.Array:
     """
     dtype = wider(old.dtype, new.dtype)
     old, new = cast(old, dtype), cast(new, dtype)
-    return plus(old, times(lax.sub(new, old), weight))
+    return plus(old, times(minus(new, old), weight))
 
 
 def log_decay(decay: Scalar, dtype: Any) -> Any:
@@ -177,13 +204,17 @@ def _coth_excess(y: Any) -> Any:
 def abs_sq(x: jax.Array) -> jax.Array:
     """|x|²: real, also for complex x, without the square root of abs."""
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return lax.add(lax.square(lax.real(x)), lax.square(lax.imag(x)))
-    return lax.square(x)
+        return _add(_square(lax.real(x)), _square(lax.imag(x)))
+    return _square(x)
 
 
 def safe_increment(count: Any) -> jax.Array:
     """count + 1, held at the largest number of its dtype instead of wrapping to a negative one."""
-    count = jnp.asarray(count)
+    return _increment(jnp.asarray(count))
+
+
+@either_way
+def _increment(count: jax.Array) -> jax.Array:
     limits = jnp.iinfo if jnp.issubdtype(count.dtype, jnp.integer) else jnp.finfo
     below = lax.lt(count, _beside(count, limits(count.dtype).max))
     return lax.add(count, lax.convert_element_type(below, count.dtype))

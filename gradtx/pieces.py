@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import reprlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import Value
 
-__all__ = ["Array", "Kept", "Piece", "held", "nbytes", "pieces"]
+__all__ = ["Array", "Kept", "Piece", "held", "instead", "nbytes", "pieces"]
 
 
 class Array(NamedTuple):
@@ -104,6 +105,20 @@ def held(value: Value) -> list[tuple[str, Value]]:
         else:
             found.append((field.name, inside))
     return [(name, x) for name, x in found if isinstance(x, GradientTransformation)]
+
+
+def instead(given: Any) -> str:
+    """What arrived where a value was expected, and what to do: the end of a message."""
+    shown = reprlib.repr(given)
+    if isinstance(given, type) and issubclass(given, Value):
+        name = given.__name__
+        return f"not the class {name}. Call it with its hyperparameters: {name}(...)."
+    if callable(getattr(given, "init", None)) and callable(getattr(given, "update", None)):
+        return (
+            f"not {shown}, two functions that nothing can be read from. Build it with gradtx: "
+            "`from gradtx.interop import optax` has Optax's names."
+        )
+    return f"not {shown}. Pass the value itself, such as gradtx.adam(1e-3)."
 
 
 def _piece(label: str, value: Any, call: InitCall, counted: bool) -> Piece:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
@@ -114,8 +113,8 @@ class sqrt(GradientTransformation):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         if is_off(self.eps):
-            return _each(lax.sqrt, updates), state
-        return _each(lambda u: lax.sqrt(numerics.plus(u, self.eps)), updates), state
+            return _each(numerics.root, updates), state
+        return _each(lambda u: numerics.root(numerics.plus(u, self.eps)), updates), state
 
 
 class sign(GradientTransformation):

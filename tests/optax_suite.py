@@ -113,7 +113,6 @@ REASONS: dict[str, list[str]] = {
         r"_freezing_test .*test_.*bad_structure",
         r"linesearch_test .*_raises_on_unused_extra_args",
         r"linesearch_test ZoomLinesearchTest.test_failure_(descent_direction|flat_fun|too_small)",
-        r"_microbatching_test .*test_raises_on_invalid_microbatches",
     ],
     "A state with two line searches in it does not say which is meant.": [
         r"linesearch_test .*test_value_and_grad_from_state",

@@ -169,3 +169,12 @@ def test_links_have_one_form() -> None:
         assert re.fullmatch(r"https://\S+[^/.,;:\s]", link)
         if "arxiv" in link:
             assert re.fullmatch(r"https://arxiv\.org/abs/\d{4}\.\d{4,5}", link)
+
+
+def test_what_is_no_value_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"cite: expected .* or a schedule, not 'adam'\. Pass the value itself, su"
+    ):
+        gradtx.cite("adam")
+    with pytest.raises(TypeError, match=r"not the class adam\. Call it with its hyperparameters"):
+        gradtx.cite(gradtx.adam)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 import gradtx
@@ -169,6 +170,14 @@ def test_an_array_that_is_kept_twice_counts_twice() -> None:
 def test_long_arguments_are_cut_and_others_refused() -> None:
     long = gradtx.freeze({f"leaf{i}": True for i in range(100)})
     assert len(gradtx.explain(long).text.splitlines()[0]) < 150
-    with pytest.raises(TypeError, match="expected a transformation or a schedule, not 3"):
+    with pytest.raises(TypeError, match=r"explain: expected .* or a schedule, not 3\. Pass the value itself"):
         gradtx.explain(3)
+    with pytest.raises(
+        TypeError, match=r"not the class adam\. Call it with its hyperparameters: adam\(\.\.\.\)"
+    ):
+        gradtx.explain(gradtx.adam)
+    with pytest.raises(
+        TypeError, match=r"two functions .* `from gradtx.interop import optax` has Optax's names"
+    ):
+        gradtx.explain(optax.adam(1e-3))
     assert issubclass(gradtx.linear_schedule, Schedule)

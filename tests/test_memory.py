@@ -101,9 +101,23 @@ def test_no_array_is_made() -> None:
         ({"params": 1.5}, ValueError, "a whole number of them"),
         ({"params": 10, "devices": 0}, ValueError, r"devices=0, zero=0.*at least one device"),
         ({"params": 10, "zero": 4}, ValueError, "a stage from 0 to 3"),
+        ({"params": None}, ValueError, r"params=None\): there is no array in it"),
+        ({"params": "all"}, TypeError, "the parameters are 'all': expected arrays, their shapes and dtypes"),
+        (
+            {"params": {"w": (3, 4)}},
+            TypeError,
+            "the parameters at 'w/0' are 3: expected arrays, .* or how many",
+        ),
         ({"params": 10, "param_dtype": "float33"}, TypeError, "float33"),
     ],
 )
 def test_what_is_refused(arguments, error, message) -> None:
     with pytest.raises(error, match=message):
         gradtx.memory_report(gradtx.adam(1e-3), **arguments)
+
+
+def test_what_is_no_transformation_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"memory_report: expected a transformation, not 'x'\. Pass the value"
+    ):
+        gradtx.memory_report("x", 3)

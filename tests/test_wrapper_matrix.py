@@ -2,7 +2,7 @@
 
 A wrapper is what holds one transformation. Each stands around and inside of several others here, itself
 among them, over a bfloat16 leaf and a `None`; `apply_if_finite`, which promises something of poisoned
-gradients, around and inside of all.
+gradients, around and inside of all. All other pairs are traced, in the same program.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def refused(outer: str, inner: str) -> str:
         "flatten",
         "packed",
     }
-    if outer == "per_layer" and inner in whole:
+    if outer == "per_layer" and inner in whole | {"mechanize"}:
         return "reads leaves as wholes, and others besides its own"  # packed: it reads views of other leaves
     return "differs" if "packed" in (outer, inner) and outer == inner else ""
 
@@ -187,6 +187,23 @@ def test_a_wrapper_in_a_wrapper_runs_everywhere_and_recovers_as_it_promises(oute
         for model in poisoned:
             assert np.all(np.isfinite(model))
             assert np.any(model[-1] != model[POISONED_AT])  # it goes on
+
+
+@pytest.mark.parametrize("outer", NAMES)
+def test_every_other_pair_is_traced(outer: str) -> None:
+    """The whole matrix, as far as it goes without compiling: scan, vmap, shard_map, dtypes and refusals."""
+    for inner in sorted(set(NAMES) - {b for a, b in PAIRS if a == outer}):
+        params = LAYOUT.pack(PARAMS) if "packed" in (outer, inner) else PARAMS
+        if reason := refused(outer, inner):
+            with pytest.raises(ValueError, match=reason):
+                jax.eval_shape(WRAPPERS[outer](WRAPPERS[inner](BASE)).init, params)
+            continue
+        tx = WRAPPERS[outer](WRAPPERS[inner](BASE))
+        path = jax.eval_shape(lambda params, tx=tx: program(tx, params), params)
+        models, steps = {x.shape[:2] for x in jax.tree.leaves(path)}.pop()
+        assert (models, steps) == (3, STEPS)
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), path)
+        chex.assert_trees_all_equal_shapes_and_dtypes(one, params)
 
 
 @pytest.mark.parametrize(

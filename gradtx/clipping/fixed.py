@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
@@ -74,7 +73,7 @@ def length(squares: list[jax.Array]) -> jax.Array:
         dtype = numerics.wider(a.dtype, b.dtype)
         return numerics.plus(numerics.cast(a, dtype), b)
 
-    return lax.sqrt(functools.reduce(plus, squares))
+    return numerics.root(functools.reduce(plus, squares))
 
 
 class clip_by_block_rms(GradientTransformation):

@@ -53,6 +53,11 @@ def weight(decays: Decays, ahead: Any = None) -> jax.Array:
     logs = numerics.times(decays.log, decays.step)
     if ahead is not None:
         logs = numerics.plus(logs, ahead)
+    return _gathered(logs)
+
+
+@numerics.either_way
+def _gathered(logs: jax.Array) -> jax.Array:
     return lax.neg(lax.expm1(logs))
 
 
@@ -67,7 +72,7 @@ def adam_correction(decays: tuple[Decays, Decays] | None, b1: Any, b2: Any) -> t
     if decays is None:
         return jnp.ones((), float), None
     first, second = after(decays[0], b1), after(decays[1], b2)
-    return numerics.over(lax.sqrt(weight(second)), weight(first)), (first, second)
+    return numerics.over(numerics.root(weight(second)), weight(first)), (first, second)
 
 
 class BiasCorrectionState(NamedTuple):
@@ -104,7 +109,7 @@ class bias_correction(GradientTransformation):
         decays = after(state.decays, self.decay)
         ahead = self.ahead * numerics.log_decay(self.decay, decays.log.dtype) if self.ahead else None
         gathered = weight(decays, ahead)
-        gathered = lax.sqrt(gathered) if self.root else gathered
+        gathered = numerics.root(gathered) if self.root else gathered
         corrected = jax.tree.map(lambda m: numerics.over(m, gathered), updates)
         return corrected, BiasCorrectionState(decays)
 

@@ -6,7 +6,6 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach
@@ -53,7 +52,7 @@ class trace(GradientTransformation):
 
         def push(g: jax.Array, v: jax.Array) -> jax.Array:
             v = numerics.cast(v, g.dtype)
-            return numerics.plus(g, lax.sub(v, numerics.times(v, weight)))
+            return numerics.plus(g, numerics.minus(v, numerics.times(v, weight)))
 
         velocity = tree.map(push, updates, state.velocity)
         after = TraceState(tree.cast_like(velocity, state.velocity))

@@ -18,19 +18,8 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
 from gradtx.kinds import Integer
-from gradtx.searches.line import (
-    Unbounded,
-    at_least_zero,
-    choose,
-    gradient,
-    guess,
-    moved,
-    of_params,
-    print_if,
-    scaled,
-    slope,
-)
-from gradtx.transformation import GradientTransformation, need_params
+from gradtx.searches.line import Line, Unbounded, along, at_least_zero, choose, guess, print_if, scaled
+from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
@@ -123,10 +112,10 @@ class scale_by_backtracking_linesearch(GradientTransformation):
         value_fn: Callable[..., Any],
         **extra: Any,
     ) -> tuple[PyTree, BacktrackingLinesearchState]:
-        params, objective, dtype = need_params(self, params), of_params(value_fn, extra), state.value.dtype
-        value, grad = jnp.asarray(value).astype(dtype), gradient(grad, updates)
-        fall = slope(grad, updates, dtype) * numerics.like(self.slope_rtol, value)
-        allowed = value * (1 + numerics.like(self.rtol, value))
+        dtype = state.value.dtype
+        line = along(self, updates, params, dtype, value, grad, value_fn, extra)
+        fall = line.slope * numerics.like(self.slope_rtol, line.slope)
+        allowed = line.value * (1 + numerics.like(self.rtol, line.value))
         enough = jnp.asarray(self.atol, dtype)
         begin = guess(state.learning_rate, self.increase_factor, self.max_learning_rate)
 
@@ -135,7 +124,7 @@ class scale_by_backtracking_linesearch(GradientTransformation):
 
         def shorter(s: _Search) -> _Search:
             step = jnp.where(s.tries > 0, s.step * numerics.like(self.decrease_factor, s.step), begin)
-            at, pull_back = self._look(objective, moved(params, updates, step))
+            at, pull_back = self._look(line, step)
             new = at.astype(dtype)
             error = at_least_zero(new - allowed - step * fall)
             after = _Search(s.tries + 1, step, new, s.grad, error)
@@ -150,8 +139,8 @@ class scale_by_backtracking_linesearch(GradientTransformation):
         start = _Search(
             jnp.zeros((), jnp.int32),
             begin,
-            value,
-            grad if self.store_grad else None,
+            line.value,
+            line.grad if self.store_grad else None,
             jnp.full((), jnp.inf, dtype),
         )
         found = jax.lax.while_loop(unfinished, shorter, start)
@@ -162,17 +151,17 @@ class scale_by_backtracking_linesearch(GradientTransformation):
                 "scale_by_backtracking_linesearch: no step of {tries} lowers {value} enough; the last was "
                 "{step}, its error {error}.",
                 tries=found.tries,
-                value=value,
+                value=line.value,
                 step=found.step,
                 error=found.error,
             )
         step = jnp.where(stay, jnp.zeros_like(found.step), found.step)
-        new, back = choose(stay, (value, start.grad), (found.value, found.grad))
+        new, back = choose(stay, (line.value, start.grad), (found.value, found.grad))
         info = BacktrackingLinesearchInfo(found.tries, found.error)
         return scaled(updates, step), BacktrackingLinesearchState(step, new, back, info)
 
-    def _look(self, objective: Callable[[PyTree], Any], params: PyTree) -> tuple[jax.Array, Any]:
+    def _look(self, line: Line, step: jax.Array) -> tuple[jax.Array, Any]:
         """The objective there, and what turns its derivative into the gradient."""
         if self.store_grad:
-            return jax.vjp(objective, params)
-        return jnp.asarray(objective(params)), None
+            return jax.vjp(line.objective, line.at(step))
+        return jnp.asarray(line.objective(line.at(step))), None

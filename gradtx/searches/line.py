@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,16 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.anatomy import arguments_of
 from gradtx.hyperparameters import Hyperparameter, Scalar
-from gradtx.transformation import apply_updates
+from gradtx.transformation import GradientTransformation, apply_updates, need_params
 from gradtx.tree import PyTree
 
 __all__ = [
+    "Line",
     "Unbounded",
+    "along",
     "at_least_zero",
     "choose",
-    "gradient",
     "guess",
-    "moved",
-    "of_params",
     "print_if",
     "scaled",
     "slope",
@@ -42,14 +41,57 @@ Unbounded = Annotated[Scalar | None, _NoneIfInfinite(0, open_low=True)]
 """A number above 0, or None, which is infinity."""
 
 
-def of_params(value_fn: Callable[..., Any], extra: dict[str, Any]) -> Callable[[PyTree], Any]:
-    """The objective as a function of the parameters alone: its own arguments are among the extra ones."""
-    return functools.partial(value_fn, **arguments_of(value_fn, extra))
+class Line(NamedTuple):
+    """Where a search goes, and what is known at its start."""
+
+    objective: Callable[[PyTree], Any]  # f, of the parameters alone
+    params: PyTree  # θ
+    updates: PyTree  # u
+    value: jax.Array  # f(θ), in the dtype of the search
+    grad: PyTree  # ∇f(θ), in at least float32
+    slope: jax.Array  # φ'(0)
+
+    def at(self, step: jax.Array) -> PyTree:
+        """θ + η u, rounded as the parameters will be if the updates have their dtype."""
+        return apply_updates(self.params, tree.cast_like(scaled(self.updates, step), self.params))
 
 
-def moved(params: PyTree, updates: PyTree, step: jax.Array) -> PyTree:
-    """θ + η u, rounded as the parameters will be if the updates have their dtype."""
-    return apply_updates(params, tree.cast_like(scaled(updates, step), params))
+def along(
+    search: GradientTransformation,
+    updates: PyTree,
+    params: PyTree | None,
+    dtype: Any,
+    value: Any,
+    grad: PyTree,
+    value_fn: Callable[..., Any],
+    extra: dict[str, Any],
+) -> Line:
+    """The line of a search, from what its update was given.
+
+    Args:
+        search: whose line it is, for messages.
+        updates: u.
+        params: θ.
+        dtype: of the search's numbers.
+        value: f(θ).
+        grad: its gradient there.
+        value_fn: f.
+        extra: all other arguments of the update; those that f takes by name are its own.
+
+    Raises:
+        ValueError: there are no parameters, or the gradient's tree is not that of the updates.
+    """
+    params = need_params(search, params)
+    tree.check_like(updates, grad, "gradient's")
+    grad = tree.widen(grad)
+    return Line(
+        functools.partial(value_fn, **arguments_of(value_fn, extra)),
+        params,
+        updates,
+        jnp.asarray(value).astype(dtype),
+        grad,
+        slope(grad, updates, dtype),
+    )
 
 
 def slope(grad: PyTree, updates: PyTree, dtype: Any) -> jax.Array:
@@ -88,12 +130,6 @@ def choose(condition: Any, yes: PyTree, no: PyTree) -> PyTree:
 def print_if(condition: Any, message: str, **numbers: Any) -> None:
     """Print from inside a compiled program, if the condition holds."""
     jax.lax.cond(condition, lambda: jax.debug.print(message, ordered=False, **numbers), lambda: None)
-
-
-def gradient(grad: PyTree, updates: PyTree) -> PyTree:
-    """A gradient that was passed as an extra argument, checked, in at least float32."""
-    tree.check_like(updates, grad, "gradient's")
-    return tree.widen(grad)
 
 
 def scaled(updates: PyTree, step: jax.Array) -> PyTree:

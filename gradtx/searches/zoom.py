@@ -24,19 +24,8 @@ from gradtx import numerics, tree
 from gradtx.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
 from gradtx.kinds import Integer
 from gradtx.schedules.fields import Choice
-from gradtx.searches.line import (
-    Unbounded,
-    at_least_zero,
-    choose,
-    gradient,
-    guess,
-    moved,
-    of_params,
-    print_if,
-    scaled,
-    slope,
-)
-from gradtx.transformation import GradientTransformation, need_params
+from gradtx.searches.line import Unbounded, along, at_least_zero, choose, guess, print_if, scaled, slope
+from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.value import static
 
@@ -154,16 +143,16 @@ class scale_by_zoom_linesearch(GradientTransformation):
         value_fn: Callable[..., Any],
         **extra: Any,
     ) -> tuple[PyTree, ZoomLinesearchState]:
-        params, objective, dtype = need_params(self, params), of_params(value_fn, extra), state.value.dtype
-        value, grad = jnp.asarray(value).astype(dtype), gradient(grad, updates)
+        dtype = state.value.dtype
+        line = along(self, updates, params, dtype, value, grad, value_fn, extra)
         zero, never = jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype)
-        start = _End(zero, value, slope(grad, updates, dtype))
-        stay = _Taken(zero, value, grad, never, never)
+        start = _End(zero, line.value, line.slope)
+        stay = _Taken(zero, line.value, line.grad, never, never)
         kept = guess(state.learning_rate, 1.0, self.max_learning_rate)
         begin = kept if self.initial_guess_strategy == "keep" else jnp.ones((), dtype)
 
         def look(step: jax.Array) -> tuple[_End, _Taken]:
-            at, back = jax.value_and_grad(objective)(moved(params, updates, step))
+            at, back = jax.value_and_grad(line.objective)(line.at(step))
             back = tree.widen(back)
             here = _End(step, at.astype(dtype), slope(back, updates, dtype))
             errors = self._decrease_error(here, start), self._curvature_error(here, start)
@@ -184,7 +173,7 @@ class scale_by_zoom_linesearch(GradientTransformation):
                 "scale_by_zoom_linesearch: no step of {tries} fulfils both conditions from {value} on, "
                 "where the slope is {slope}; taken was {step}, which lowers the objective enough: {safe}.",
                 tries=search.tries,
-                value=value,
+                value=line.value,
                 slope=start.slope,
                 step=taken.step,
                 safe=search.safe,

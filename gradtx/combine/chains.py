@@ -1,0 +1,125 @@
+"""One after the other: chain(f, g), where g reads what f returns.
+
+Folklore: how transformations are composed; what they compose has its own sources.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, ClassVar
+
+from gradtx.anatomy import Reach, is_leafwise, read_by
+from gradtx.combine.parts import check_count, check_names, part_of
+from gradtx.transformation import GradientTransformation
+from gradtx.tree import PyTree
+from gradtx.value import static
+
+__all__ = ["chain", "named_chain"]
+
+
+class chain(GradientTransformation):
+    """Apply transformations in order: each reads what the one before it returned.
+
+    Computes in at least float32 from the first part to the last, and rounds once, at the end.
+    Associative: chain(f, chain(g, h)) == chain(chain(f, g), h) == chain(f, g, h). A chain of
+    nothing is the identity.
+
+    Args:
+        parts: transformations; Optax's are taken as they are.
+
+    Raises:
+        TypeError: a part is not a transformation.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    parts: tuple[GradientTransformation, ...]
+
+    def __init__(self, *parts: GradientTransformation) -> None:
+        flat: list[GradientTransformation] = []
+        for i, part in enumerate(parts):
+            part = part_of("chain", f"part {i}", part)
+            flat.extend(part.parts if isinstance(part, chain) else [part])
+        object.__setattr__(self, "parts", tuple(flat))
+
+    def _arguments(self) -> Any:
+        return ((None, part) for part in self.parts)
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the first part takes gradients of single examples."""
+        return bool(self.parts) and self.parts[0].per_example
+
+    @classmethod
+    def _rebuild(cls, fields: dict[str, Any]) -> chain:
+        return cls(*fields["parts"])
+
+    def init(self, params: PyTree) -> tuple:
+        return tuple(part.init(params) for part in self.parts)
+
+    def update(
+        self, updates: PyTree, state: tuple, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, tuple]:
+        check_count(state, self.parts)
+        after: list[Any] = []
+        # Neighbours that are leafwise are traced together: once per shape for all of them.
+        for together, group in itertools.groupby(self.parts, is_leafwise):
+            parts = tuple(group)
+            before = state[len(after) : len(after) + len(parts)]
+            if together and len(parts) < len(self.parts):
+                updates, new = chain(*parts).update(updates, before, params)
+                after.extend(new)
+                continue
+            for part, old in zip(parts, before, strict=True):
+                updates, new = part.update(updates, old, params, **read_by(part, extra))
+                after.append(new)
+        return updates, tuple(after)
+
+
+class named_chain(GradientTransformation):
+    """A chain whose parts have names; its state is a dictionary by those names.
+
+    Args:
+        parts: pairs of a name and a transformation, as in Optax.
+
+    Raises:
+        TypeError: a part is not such a pair.
+        ValueError: a name occurs twice.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    names: tuple[str, ...] = static()
+    parts: tuple[GradientTransformation, ...]
+
+    def __init__(self, *parts: tuple[str, GradientTransformation]) -> None:
+        for part in parts:
+            if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str)):
+                raise TypeError(f"named_chain: each part is a pair (name, transformation), not {part!r}.")
+        names = tuple(name for name, _ in parts)
+        if len(set(names)) < len(names):
+            raise ValueError(f"named_chain: the names must differ; they are {names}.")
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "parts", tuple(part_of("named_chain", n, tx) for n, tx in parts))
+
+    def _arguments(self) -> Any:
+        return ((None, pair) for pair in zip(self.names, self.parts, strict=True))
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the first part takes gradients of single examples."""
+        return bool(self.parts) and self.parts[0].per_example
+
+    @classmethod
+    def _rebuild(cls, fields: dict[str, Any]) -> named_chain:
+        return cls(*zip(fields["names"], fields["parts"], strict=True))
+
+    def init(self, params: PyTree) -> dict:
+        return {name: part.init(params) for name, part in zip(self.names, self.parts, strict=True)}
+
+    def update(
+        self, updates: PyTree, state: dict, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, dict]:
+        check_names(state, list(self.names))
+        after = {}
+        for name, part in zip(self.names, self.parts, strict=True):
+            updates, after[name] = part.update(updates, state[name], params, **read_by(part, extra))
+        return updates, after

@@ -1,0 +1,172 @@
+"""Which leaves a transformation sees: some of them, or those of its label.
+
+Folklore: how transformations are composed; what they compose has its own sources.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+
+from gradtx import tree
+from gradtx.anatomy import FUNCTIONS, Reach, read_by
+from gradtx.combine.parts import check_names, part_of
+from gradtx.masks import Labels, Mask, select
+from gradtx.transformation import GradientTransformation
+from gradtx.tree import MismatchError, PyTree
+from gradtx.value import nearest, static
+
+__all__ = ["MaskedNode", "freeze", "masked", "partition"]
+
+
+class MaskedNode(NamedTuple):
+    """What stands where a masked transformation sees no leaf: a container without leaves."""
+
+
+def _keep(mask: PyTree, values: PyTree) -> PyTree:
+    return jax.tree.map(lambda keep, x: x if keep else MaskedNode(), mask, values)
+
+
+def _restricted(extra: dict[str, Any], mask: PyTree, params: PyTree | None) -> dict[str, Any]:
+    """The extra arguments that are about all leaves, for some: in the objective the others stand still."""
+
+    def of_some(name: str, given: Any) -> Any:
+        shaped: Any = jax.tree.structure(given)
+        if name == "grad" and shaped == jax.tree.structure(mask):
+            return _keep(mask, given)
+        if name not in FUNCTIONS or params is None:
+            return given
+
+        @functools.wraps(given)  # its signature too
+        def restricted(some: PyTree, *args: Any, **kwargs: Any) -> Any:
+            whole = jax.tree.map(lambda m, mine, other: mine if m else other, mask, some, params)
+            out = given(whole, *args, **kwargs)
+            return _keep(mask, out) if name == "grad_fn" else out
+
+        return restricted
+
+    return {name: of_some(name, given) for name, given in extra.items()}
+
+
+class MaskedState(NamedTuple):
+    inner: PyTree  # the inner state, kept for the selected leaves only
+
+
+class masked(GradientTransformation):
+    """Apply a transformation to some leaves only; the others have no state.
+
+    Args:
+        inner: the transformation.
+        mask: the leaves that it applies to: a tree of booleans, a function of the parameters, or
+            a regular expression on the leaf's path.
+        otherwise: what becomes of the other leaves. 'pass' leaves their updates as they are, which
+            is Optax's rule and right inside a chain; 'freeze' sets them to zero, so that their
+            parameters stay.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    inner: GradientTransformation
+    mask: Mask = static()
+    otherwise: Literal["pass", "freeze"] = static(default="pass", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.otherwise not in ("pass", "freeze"):
+            raise ValueError(f"masked(otherwise={self.otherwise!r}): expected 'pass' or 'freeze'.")
+
+    def init(self, params: PyTree) -> MaskedState:
+        return MaskedState(self.inner.init(_keep(select(self.mask, params), params)))
+
+    def update(
+        self, updates: PyTree, state: MaskedState, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, MaskedState]:
+        mask = select(self.mask, updates if params is None else params)
+        mine = None if params is None else _keep(mask, params)
+        seen = _restricted(read_by(self.inner, extra), mask, params)
+        new, inner = self.inner.update(_keep(mask, updates), state.inner, mine, **seen)
+        rest = tree.zeros_of(updates) if self.otherwise == "freeze" else updates
+        return jax.tree.map(lambda m, n, o: n if m else o, mask, new, rest), MaskedState(inner)
+
+
+class freeze(GradientTransformation):
+    """Set the updates of some leaves, or of all, to zero: their parameters stay as they are.
+
+    Args:
+        mask: the leaves to freeze; None is all of them.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    mask: Mask | None = static(default=None)
+
+    def update(self, updates: PyTree, state: Any, params: PyTree | None = None) -> tuple[PyTree, Any]:
+        if self.mask is None:
+            return tree.zeros_of(updates), state
+        frozen = select(self.mask, updates if params is None else params)
+        return jax.tree.map(lambda f, u, z: z if f else u, frozen, updates, tree.zeros_of(updates)), state
+
+
+class PartitionState(NamedTuple):
+    groups: dict  # the state of each label's transformation, for its leaves
+
+
+class partition(GradientTransformation):
+    """Each leaf goes to the transformation of its label.
+
+    Args:
+        transforms: label -> transformation. `freeze()` keeps a group as it is.
+        labels: the leaf's label: a tree of labels, a function of the parameters, or `by_path`
+            rules. Every leaf has one.
+
+    Raises:
+        ValueError: a leaf's label has no transformation.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    transforms: Mapping[str, GradientTransformation]
+    labels: Labels = static()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.transforms, Mapping) or not self.transforms:
+            raise TypeError(
+                f"partition: transforms must map labels to transformations, not {self.transforms!r}."
+            )
+        checked = {
+            k: part_of("partition", f"transforms[{k!r}]", self.transforms[k]) for k in sorted(self.transforms)
+        }
+        object.__setattr__(self, "transforms", checked)
+
+    def _groups(self, params: PyTree) -> dict[str, PyTree]:
+        """label -> a tree of booleans: the leaves that are its."""
+        labels = select(self.labels, params)
+        flat, structure = jax.tree.flatten(labels)
+        for name, label in zip(tree.paths(params), flat, strict=True):
+            if label not in self.transforms:
+                raise MismatchError(
+                    f"the leaf {name!r} has the label {label!r}, which no transformation has."
+                    f"{nearest(str(label), self.transforms)} Labels: {', '.join(self.transforms)}."
+                )
+        return {k: jax.tree.unflatten(structure, [label == k for label in flat]) for k in self.transforms}
+
+    def init(self, params: PyTree) -> PartitionState:
+        if not jax.tree.leaves(params):
+            return PartitionState({k: tx.init(params) for k, tx in self.transforms.items()})
+        groups = self._groups(params)
+        return PartitionState({k: tx.init(_keep(groups[k], params)) for k, tx in self.transforms.items()})
+
+    def update(
+        self, updates: PyTree, state: PartitionState, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, PartitionState]:
+        check_names(state.groups, list(self.transforms))
+        groups = self._groups(updates if params is None else params) if jax.tree.leaves(updates) else {}
+        out, after = updates, {}
+        for k, tx in self.transforms.items():
+            mask = groups.get(k, updates)
+            mine = None if params is None else _keep(mask, params)
+            seen = _restricted(read_by(tx, extra), mask, params)
+            new, after[k] = tx.update(_keep(mask, updates), state.groups[k], mine, **seen)
+            out = jax.tree.map(lambda m, n, o: n if m else o, mask, new, out)
+        return out, PartitionState(after)

@@ -1,0 +1,99 @@
+"""Side by side: ratio(n, d) and add(f, g), where both read the same updates.
+
+Folklore: how transformations are composed; what they compose has its own sources.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+
+from gradtx import numerics
+from gradtx.anatomy import Reach, read_by
+from gradtx.combine.parts import check_count, part_of
+from gradtx.hyperparameters import NonNegative
+from gradtx.transformation import GradientTransformation
+from gradtx.tree import PyTree
+from gradtx.value import is_off, optional
+
+__all__ = ["add", "divided", "ratio"]
+
+
+class RatioState(NamedTuple):
+    numerator: PyTree
+    denominator: PyTree
+
+
+class ratio(GradientTransformation):
+    """numerator(u) / (denominator(u) + ε): both read the same updates.
+
+    Args:
+        numerator: a transformation, such as momentum.
+        denominator: a transformation whose results are not negative, such as a root mean square.
+        eps: ε, at least 0, added *outside* any root that the denominator takes. With ε = 0 a
+            leaf of zeros gives 0 / 0, unless the denominator has an ε of its own.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    numerator: GradientTransformation
+    denominator: GradientTransformation
+    eps: NonNegative = optional(default=0.0)
+
+    def init(self, params: PyTree) -> RatioState:
+        return RatioState(self.numerator.init(params), self.denominator.init(params))
+
+    def update(
+        self, updates: PyTree, state: RatioState, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, RatioState]:
+        top, numerator = self.numerator.update(
+            updates, state.numerator, params, **read_by(self.numerator, extra)
+        )
+        bottom, denominator = self.denominator.update(
+            updates, state.denominator, params, **read_by(self.denominator, extra)
+        )
+        return divided(top, bottom, self.eps), RatioState(numerator, denominator)
+
+
+def divided(top: PyTree, bottom: PyTree, eps: Any) -> PyTree:
+    """n / (d + ε), for each leaf."""
+    return jax.tree.map(
+        lambda n, d: numerics.over(n, d if is_off(eps) else numerics.plus(d, eps)), top, bottom
+    )
+
+
+class add(GradientTransformation):
+    """The sum of transformations that all read the same updates.
+
+    Args:
+        terms: transformations, at least one.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    terms: tuple[GradientTransformation, ...]
+
+    def __init__(self, *terms: GradientTransformation) -> None:
+        if not terms:
+            raise TypeError("add: expected at least one transformation.")
+        object.__setattr__(self, "terms", tuple(part_of("add", f"term {i}", t) for i, t in enumerate(terms)))
+
+    def _arguments(self) -> Any:
+        return ((None, term) for term in self.terms)
+
+    @classmethod
+    def _rebuild(cls, fields: dict[str, Any]) -> add:
+        return cls(*fields["terms"])
+
+    def init(self, params: PyTree) -> tuple:
+        return tuple(term.init(params) for term in self.terms)
+
+    def update(
+        self, updates: PyTree, state: tuple, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, tuple]:
+        check_count(state, self.terms)
+        results = [
+            term.update(updates, before, params, **read_by(term, extra))
+            for term, before in zip(self.terms, state, strict=True)
+        ]
+        total = jax.tree.map(lambda first, *rest: sum(rest, first), *(u for u, _ in results))
+        return total, tuple(s for _, s in results)
