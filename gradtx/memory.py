@@ -63,14 +63,26 @@ class MemoryReport:
         return self.whole / self.parameters
 
     def __str__(self) -> str:
+        return "\n".join([self._title(), *aligned(self._cells())])
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        head, *rows = (f"| {' | '.join(cells)} |" for cells in self._cells())
+        return "\n".join([f"{self._title()}\n", head, "|---|--:|--:|--:|", *rows])
+
+    def _title(self) -> str:
         on = f"{self.devices} devices, ZeRO stage {self.zero}" if self.devices > 1 else "one device"
+        return f"{self.parameters:,} parameters on {on}"
+
+    def _cells(self) -> list[tuple[str, str, str, str]]:
         total = MemoryRow("total", self.whole, self.per_device)
-        cells = [("part", "bytes per parameter", "whole", "on each device")]
-        cells += [
-            (row.part, _share(row.whole / self.parameters), _size(row.whole), _size(row.per_device))
-            for row in (*self.rows, total)
+        return [
+            ("part", "bytes per parameter", "whole", "on each device"),
+            *(
+                (row.part, _share(row.whole / self.parameters), _size(row.whole), _size(row.per_device))
+                for row in (*self.rows, total)
+            ),
         ]
-        return "\n".join([f"{self.parameters:,} parameters on {on}", *aligned(cells)])
 
 
 _NO_STATE = ("parameters", "gradients", "master copy")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -86,6 +88,15 @@ def test_it_prints_as_a_table() -> None:
         "trace.velocity                    4  28 GB          3.5 GB\n"
         "total                            12  84 GB         10.5 GB"
     )
+
+
+def test_a_notebook_shows_the_same_cells_as_a_table() -> None:
+    report = gradtx.memory_report(gradtx.adam(1e-3), 1000)
+    title, *rows = str(report).splitlines()
+    shown = report._repr_markdown_().splitlines()
+    assert shown[:2] == [title, ""]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in shown[2:] if "--:" not in line]
+    assert [re.split(r" {2,}", row.strip()) for row in rows] == cells
 
 
 def test_no_array_is_made() -> None:
