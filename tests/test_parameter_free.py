@@ -575,3 +575,17 @@ def test_safe_norms_take_other_orders_and_narrow_numbers() -> None:
     assert gradtx.safe_norm(narrow, 0.1).dtype == jnp.float16
     assert gradtx.safe_root_mean_squares(narrow, 0.1) == 300.0
     assert np.isnan(gradtx.safe_norm(jnp.asarray([jnp.nan]), 0.1))
+
+
+def test_momo_sees_complex_parameters_as_their_two_parts() -> None:
+    """Of gradients whose entries have been conjugated, as gradients of complex parameters must be."""
+    rng = np.random.default_rng(5)
+    whole = jnp.asarray(rng.normal(size=(4, 3)) + 1j * rng.normal(size=(4, 3)), jnp.complex64)
+    parts, tx = {"re": whole.real, "im": whole.imag}, gradtx.momo(0.5)
+    state, of_parts = tx.init(whole), tx.init(parts)
+    for value in (3.0, 2.0, 1.5):
+        g = jnp.asarray(rng.normal(size=(4, 3)) + 1j * rng.normal(size=(4, 3)), jnp.complex64)
+        updates, state = tx.update(g, state, whole, value=value)
+        both, of_parts = tx.update({"re": g.real, "im": g.imag}, of_parts, parts, value=value)
+        np.testing.assert_allclose(updates, jax.lax.complex(both["re"], both["im"]), rtol=1e-5)
+        whole, parts = gradtx.apply_updates(whole, updates), gradtx.apply_updates(parts, both)

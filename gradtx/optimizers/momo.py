@@ -129,7 +129,6 @@ class momo(Composite):
 
     Each update needs the loss that the gradient is of: update(updates, state, params, value=loss);
     `make_train_step` passes it. A constant rate of 1 is a fair choice where momentum would do.
-    Real parameters only.
 
     Args:
         learning_rate: λ, the longest step; a number or a schedule.
@@ -161,7 +160,6 @@ class momo_adam(Composite):
 
     Each update needs the loss that the gradient is of: update(updates, state, params, value=loss);
     `make_train_step` passes it. A constant rate of 0.01, or a little less, is a fair choice.
-    Real parameters only.
 
     Args:
         learning_rate: λ, the longest step; a number or a schedule.
