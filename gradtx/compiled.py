@@ -52,7 +52,13 @@ def traffic(compiled: Any) -> Traffic:
 
     Raises:
         ValueError: the text is not that of a compiled program.
+        TypeError: it is neither a compiled program nor a text.
     """
+    if not isinstance(compiled, str) and not hasattr(compiled, "memory_analysis"):
+        raise TypeError(
+            f"traffic: expected a compiled program, not {compiled!r}. "
+            "Compile it: jax.jit(f).lower(...).compile()."
+        )
     memory = None if isinstance(compiled, str) else compiled.memory_analysis()
     program = hlo.parse(compiled if isinstance(compiled, str) else compiled.as_text())
     count = _count(program, program.entry)

@@ -42,7 +42,12 @@ def resume(
     Raises:
         ValueError: an array is missing, or differs in shape or dtype, with the way to it; the step is
             needed; hyperparameters differ and `keep` does not say whose are meant.
+        TypeError: `tx` is no transformation.
     """
+    if not isinstance(tx, GradientTransformation):
+        raise TypeError(
+            f"resume: expected the transformation to go on with, not {tx!r}: resume(tx, saved, params)."
+        )
     if keep not in ("saved", "given", None):
         raise ValueError(f"resume(keep={keep!r}): expected 'saved' or 'given'.")
     try:

@@ -223,10 +223,19 @@ class foreign(GradientTransformation):
     Args:
         init_fn: params -> state.
         update_fn: (updates, state, params) -> (updates, state), with or without extra arguments.
+
+    Raises:
+        TypeError: one of them is no function.
     """
 
     init_fn: Callable[..., Any] = static()
     update_fn: Callable[..., Any] = static()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, given in (("init_fn", self.init_fn), ("update_fn", self.update_fn)):
+            if not callable(given):
+                raise TypeError(f"foreign({name}={given!r}): expected a function.")
 
     @property
     def takes_any_extra(self) -> bool:

@@ -276,3 +276,21 @@ def test_apply_updates_refuses_another_shape_with_the_path() -> None:
 )
 def test_a_transformation_reaches_as_far_as_what_it_is_made_of(tx, reach) -> None:
     assert reach_of(tx) == reach
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: gradtx.resume(3, (), {}), r"resume: expected the transformation to go on with, not 3"),
+        (lambda: gradtx.from_json(3), r"from_json: expected the text that to_json wrote, not 3"),
+        (lambda: gradtx.traffic(3), r"traffic: expected a compiled program, not 3. Compile it: jax.jit"),
+        (lambda: gradtx.foreign(lambda params: (), 3), r"foreign\(update_fn=3\): expected a function"),
+        (
+            lambda: gradtx.foreign(3, lambda updates, state: None),
+            r"foreign\(init_fn=3\): expected a function",
+        ),
+    ],
+)
+def test_what_is_no_such_thing_is_refused_by_name(call, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
