@@ -12,6 +12,7 @@ def main(names: list[str]) -> None:
     if unknown := set(names) - ROWS.keys():
         sys.exit(f"no such rows: {sorted(unknown)}; there are {list(ROWS)}")
     old = budgets.read() if budgets.FILE.exists() else {}
+    first = budgets.read(version=budgets.FIRST) if budgets.VERSION != budgets.FIRST else {}
     tables: dict[str, dict[str, budgets.Figures]] = {}
     for target in NEEDS:
         if reason := missing(target):
@@ -23,7 +24,14 @@ def main(names: list[str]) -> None:
                 print(f"{target:8} {name:40} {tables[target][name]}  before: {before.get(name)}", flush=True)
             elif name in before:
                 tables[target][name] = before[name]
-    budgets.FILE.write_text(budgets.written(tables))
+    if not first:
+        budgets.FILE.write_text(budgets.written(tables))
+        return
+    differ = {
+        target: {n: f for n, f in rows.items() if budgets.complaints(f, first[target].get(n))}
+        for target, rows in tables.items()
+    }
+    budgets.other(budgets.VERSION).write_text(budgets.written(differ))
 
 
 main(sys.argv[1:])

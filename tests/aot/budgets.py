@@ -7,6 +7,7 @@ import tomllib
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from gradtx import make_step, make_train_step, traffic
 from gradtx.anatomy import extra_names
@@ -14,6 +15,8 @@ from tests.aot.rows import ROWS, count, quadratic
 from tests.aot.targets import compile_for
 
 FILE = pathlib.Path(__file__).with_name("budgets.toml")
+FIRST = "0.10"  # the version of jax that all rows are recorded with
+VERSION = ".".join(map(str, jax.__version_info__[:2]))
 LAYERS = 1  # every distinct shape of GPT-2 small; the other eleven layers repeat them
 SLACK = 0.02  # of a byte or a kernel: the file has two decimals
 
@@ -58,7 +61,7 @@ def measure(name: str, target: str) -> Figures:
     needed = extra_names(tx).needed
     calls = "obj_fn" in needed
     step = make_train_step(quadratic, tx) if calls else make_step(tx)
-    extra = {n: jax.ShapeDtypeStruct((), float) for n in needed if not calls}  # a loss
+    extra = {n: jax.ShapeDtypeStruct((), jnp.float32) for n in needed if not calls}  # a loss
     try:
         cost = traffic(compile_for(target, step, params, state, params, **extra))
     except jax.errors.JaxRuntimeError as error:
@@ -72,9 +75,22 @@ def measure(name: str, target: str) -> Figures:
     )
 
 
-def read(text: str | None = None) -> dict[str, dict[str, Figures]]:
-    """The file: target -> row -> figures."""
-    tables = tomllib.loads(FILE.read_text() if text is None else text)
+def other(version: str) -> pathlib.Path:
+    """The file of those rows that cost something else under another version of jax."""
+    return FILE.with_name(f"budgets-{version}.toml")
+
+
+def read(text: str | None = None, version: str = VERSION) -> dict[str, dict[str, Figures]]:
+    """The file: target -> row -> figures; with what other rows cost under another version of jax."""
+    found = _tables(FILE.read_text() if text is None else text)
+    if text is None and version != FIRST and other(version).exists():
+        for target, rows in _tables(other(version).read_text()).items():
+            found[target] |= rows
+    return found
+
+
+def _tables(text: str) -> dict[str, dict[str, Figures]]:
+    tables = tomllib.loads(text)
     return {t: {name: Figures(**line) for name, line in rows.items()} for t, rows in tables.items()}
 
 
@@ -82,6 +98,8 @@ def written(tables: dict[str, dict[str, Figures]]) -> str:
     """The file's text."""
     parts = [HEAD.format(jax=jax.__version__)]
     for target, rows in tables.items():
+        if not rows:
+            continue
         width = max(len(name) for name in rows) + 2
         parts.append(f"\n[{target}]\n")
         for name, f in rows.items():
