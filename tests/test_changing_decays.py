@@ -709,7 +709,10 @@ def test_a_rate_that_stays_gives_the_same_bits(name: str) -> None:
     of = {n: middle(n) for n in CASES[name].names}
     numbers = CASES[name].make(**of)
     scheduled = CASES[name].make(**of | {"learning_rate": gradtx.constant_schedule(middle("learning_rate"))})
-    _, (expected, got) = train(numbers, scheduled, dtype=np.float32)
+    # Two compiled copies of SM3 round apart where a leaf is one number (seen under jax 0.12): its operations
+    # are held to the bits one by one.
+    with jax.disable_jit(name == "sm3"):
+        _, (expected, got) = train(numbers, scheduled, dtype=np.float32)
     for ours, theirs in zip(got, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
