@@ -16,6 +16,7 @@ from gradtx.optimizers.adagrad import adagrad
 from gradtx.optimizers.adam import adam
 from gradtx.optimizers.rmsprop import rmsprop
 from gradtx.optimizers.sgd import sgd
+from gradtx.pieces import instead
 from gradtx.transformation import GradientTransformation, apply_updates
 from gradtx.tunable import tunable, with_hyperparams
 
@@ -74,7 +75,7 @@ def trajectories(
     )
     for tx in named.values():
         if not isinstance(tx, GradientTransformation):
-            raise TypeError(f"gallery.trajectories: expected transformations, not {tx!r}.")
+            raise TypeError(f"gallery.trajectories: expected transformations, {instead(tx)}")
     start = jnp.asarray(surface.start, float)
     walked = [
         _walk(surface, steps, tx, start, None if rates is None else _array(rates)) for tx in named.values()
