@@ -16,6 +16,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "gradtx"
 FLOORS = (
     {
         "compiled",
+        "dispatch",
         "docstrings",
         "donation",
         "hlo",
