@@ -26,8 +26,8 @@ def normal(*shape, seed=0, dtype=np.float32):
 def _updates(tx, stream):
     """The updates of one parameter that starts at 0, over a stream of gradients."""
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it
-        _, updates, _ = whole.follow(tx, np.zeros(1, np.float32), np.asarray(stream, np.float32)[:, None])
-    return np.asarray(updates)[:, 0]
+        grads = np.asarray(stream, np.float32)[:, None]
+        return np.asarray(whole.follow(tx, np.zeros(1, np.float32), grads, only="updates"))[:, 0]
 
 
 newton_schulz = jax.jit(
@@ -295,7 +295,8 @@ def test_muon_leaves_the_bias_that_optax_corrects() -> None:
     theirs = 0.5 * (0.25 * g1 + 0.5 * g2) / (1 - 0.5**3) + 0.5 * g2 / (1 - 0.5**2)
     for corrected, look in ((False, 0.125 * g1 + 0.75 * g2), (True, theirs)):
         tx = gradtx.scale_by_muon(beta=0.5, bias_correction=corrected)
-        _, made, _ = whole.follow(tx, np.zeros((3, 4), np.float32), np.stack([g1, g2]).astype(np.float32))
+        grads = np.stack([g1, g2]).astype(np.float32)
+        made = whole.follow(tx, np.zeros((3, 4), np.float32), grads, only="updates")
         expected = muon_reference.orthogonalized(look)
         np.testing.assert_allclose(made[-1], expected, atol=1e-5)
 

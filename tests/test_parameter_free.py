@@ -511,7 +511,8 @@ def test_decays_may_change_at_every_step() -> None:
     theta, grads, values = rng.normal(size=7), rng.normal(size=(20, 7)), rng.uniform(0.5, 2, size=20)
     for tx, loop in made:
         with jax.enable_x64(True):
-            path, _, _ = whole.follow(tx, theta, grads, **({"value": values} if extra(tx) else {}))
+            more = {"value": values} if extra(tx) else {}
+            path = whole.follow(tx, theta, grads, only="params", **more)
         np.testing.assert_allclose(path, loop(theta, grads, values), rtol=1e-9, atol=1e-11)
 
 
@@ -608,6 +609,6 @@ def test_momo_sees_complex_parameters_as_their_two_parts() -> None:
 
     start, grads, tx = normal(4, 3), normal(3, 4, 3), gradtx.momo(0.5)
     values = np.asarray([3.0, 2.0, 1.5], np.float32)
-    _, updates, _ = whole.follow(tx, start, grads, value=values)
-    _, both, _ = whole.follow(tx, parts(start), parts(grads), value=values)
+    updates = whole.follow(tx, start, grads, only="updates", value=values)
+    both = whole.follow(tx, parts(start), parts(grads), only="updates", value=values)
     np.testing.assert_allclose(updates, np.asarray(both["re"]) + 1j * np.asarray(both["im"]), rtol=1e-5)

@@ -25,16 +25,20 @@ def update(tx, updates, state, params=None, **extra):
     return tx.update(updates, state, params, **extra)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def follow(tx, params, grads, **extra):
-    """Parameters, updates and states after each step; axis 0 of gradients and extra arguments is time."""
+@functools.partial(jax.jit, static_argnums=0, static_argnames="only")
+def follow(tx, params, grads, only=None, **extra):
+    """Parameters, updates and states after each step, or only one of the three, which is a smaller program.
+
+    Axis 0 of gradients and extra arguments is time.
+    """
 
     def step(carry, now):
         params, state = carry
         grads, extra = now
         updates, state = tx.update(grads, state, params, **extra)
         params = gradtx.apply_updates(params, updates)
-        return (params, state), (params, updates, state)
+        made = {"params": params, "updates": updates, "states": state}
+        return (params, state), made[only] if only else tuple(made.values())
 
     return jax.lax.scan(step, (params, tx.init(params)), (grads, extra))[1]
 
