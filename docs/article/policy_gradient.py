@@ -93,5 +93,7 @@ if __name__ == "__main__":
         before = jax.tree.map(lambda w, dtype=dtype: w[0].astype(dtype), base)
         for name, (tx, rates) in OPTIMIZERS.items():
             trained = train(reinforced, tx, before, jnp.array(rates), questions, keys)
-            for rate, chance, share in zip(rates, *map(np.asarray, measured(before, trained, test)), strict=True):
+            for rate, chance, share in zip(
+                rates, *map(np.asarray, measured(before, trained, test)), strict=True
+            ):
                 print(f"{dtype:9}{name:6} λ = {rate:<7g} right {chance:.3f}  moved {100 * share:7.3f}%")
