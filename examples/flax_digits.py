@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import gradtx as gx
 
-EPOCHS, BATCH = 20, 64
+EPOCHS, BATCH = 12, 64
 pixels, digits = load_digits(return_X_y=True)  # 1797 scans of 8 x 8 pixels, from 0 to 16
 pixels, digits = (pixels.reshape(-1, 8, 8, 1) / 16).astype(np.float32), digits.astype(np.int32)
 x, x_test, y, y_test = train_test_split(pixels, digits, test_size=360, random_state=0, stratify=digits)
@@ -49,6 +49,12 @@ class Reader(nn.Module):
         return nn.Dense(10)(nn.relu(nn.Dense(64)(x)))
 
 
+@jax.jit
+def initial():
+    return Reader().init(jax.random.key(0), x[:1])["params"]
+
+
+@jax.jit
 def loss_and_accuracy(params, x, y):
     logits = Reader().apply({"params": params}, x)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
@@ -65,8 +71,7 @@ def train(name, build):
         (loss, _), grads = jax.value_and_grad(loss_and_accuracy, has_aux=True)(state.params, x, y)
         return state.apply_gradients(grads=grads), loss
 
-    params = Reader().init(jax.random.key(0), x[:1])["params"]
-    state = TrainState.create(apply_fn=None, params=params, tx=build())
+    state = TrainState.create(apply_fn=None, params=initial(), tx=build())
     for epoch in (bar := tqdm(range(EPOCHS), desc=f"{name:12}", unit="epoch")):
         if epoch == EPOCHS // 2:
             state = state.replace(tx=build())  # built again, as by a job that was resumed
@@ -74,7 +79,7 @@ def train(name, build):
         for batch in rng.permutation(len(x))[: len(x) // BATCH * BATCH].reshape(-1, BATCH):
             state, loss = step(state, x[batch], y[batch])
             losses.append(loss)
-        history.append([np.mean(losses), *jax.jit(loss_and_accuracy)(state.params, x_test, y_test)])
+        history.append([np.mean(losses), *loss_and_accuracy(state.params, x_test, y_test)])
         bar.set_postfix(accuracy=f"{history[-1][-1]:.1%}")
     return np.array(history).T, sum(s.nbytes for s in jax.tree.leaves(state.opt_state)), len(traces)
 
@@ -91,7 +96,7 @@ def draw(runs, path):
     loss.set(title="Training loss", ylabel="cross-entropy, mean of the epoch")
     rate.set(title="Learning rate of all three", ylabel="thousandths")
     for axes in (loss, accuracy, rate):
-        axes.set(xlabel="epoch", xlim=(0, EPOCHS), xticks=range(0, EPOCHS + 1, 5))
+        axes.set(xlabel="epoch", xlim=(0, EPOCHS), xticks=range(0, EPOCHS + 1, 4))
         axes.grid(alpha=0.3)
     loss.legend()
     path.parent.mkdir(exist_ok=True)

@@ -40,18 +40,25 @@ def initial(key):
     return {"w1": w1, "b1": jnp.zeros(32), "w2": w2, "b2": jnp.zeros(10)}
 
 
+@jax.jit
+def batches(key):
+    """Each step's examples, the same for all learning rates."""
+    return jax.vmap(lambda key: jax.random.randint(key, (BATCH,), 0, len(y)))(jax.random.split(key, STEPS))
+
+
+START, BATCHES = jax.jit(initial)(jax.random.key(0)), batches(jax.random.key(1))
+
+
 def train(tx, rate):
     """The loss over digits that it has not seen, after training with one learning rate."""
-    params = initial(jax.random.key(0))
-    state = gradtx.with_hyperparams(tx.init(params), learning_rate=rate)
+    state = gradtx.with_hyperparams(tx.init(START), learning_rate=rate)
 
-    def step(carry, key):
+    def step(carry, rows):
         params, state = carry
-        rows = jax.random.randint(key, (BATCH,), 0, len(y))
         updates, state = tx.update(jax.grad(loss)(params, x[rows], y[rows]), state, params)
         return (gradtx.apply_updates(params, updates), state), None
 
-    (params, _), _ = jax.lax.scan(step, (params, state), jax.random.split(jax.random.key(1), STEPS))
+    (params, _), _ = jax.lax.scan(step, (START, state), BATCHES)
     return loss(params, x_test, y_test)
 
 

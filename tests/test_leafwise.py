@@ -13,6 +13,7 @@ import pytest
 import gradtx
 from gradtx import leafwise
 from gradtx.hoist import hoist
+from tests.compiling import quick
 from tests.test_costs import OPTIMIZERS, step_of
 
 SHAPES = [(4, 3)] * 6 + [(5,)] * 6
@@ -24,6 +25,7 @@ def tree(seed: int) -> dict[str, jax.Array]:
 
 
 PARAMS = tree(0)
+FEW = ("leaf0", "leaf1", "leaf6", "leaf7")  # two of each shape
 
 
 def operations(tx, params=PARAMS) -> tuple[collections.Counter, collections.Counter]:
@@ -57,10 +59,9 @@ def test_numbers_that_are_traced_are_arguments_of_it() -> None:
         tx = gradtx.adam(rate)
         return step_of(tx)(params, tx.init(params), params)
 
-    chex.assert_trees_all_close(
-        jax.jit(step)(jnp.asarray(0.1), PARAMS), step(0.1, PARAMS), rtol=1e-6, atol=1e-7
-    )
-    slopes = jax.jacfwd(lambda r: step(r, PARAMS)[0]["leaf0"])(0.1)
+    given = jax.jit(lambda params: step(0.1, params))(PARAMS)
+    chex.assert_trees_all_close(jax.jit(step)(jnp.asarray(0.1), PARAMS), given, rtol=1e-6, atol=1e-7)
+    slopes = jax.jit(jax.jacfwd(lambda r: step(r, PARAMS)[0]["leaf0"]))(0.1)
     chex.assert_trees_all_close(slopes, -jnp.sign(PARAMS["leaf0"]), rtol=1e-5)  # Adam's first step
 
 
@@ -71,19 +72,20 @@ def test_gives_what_the_whole_tree_gives(name: str, monkeypatch: pytest.MonkeyPa
     def two_steps(params):
         state = tx.init(params)
         for seed in (1, 2):
-            params, state = step_of(tx)(params, state, tree(seed))
+            params, state = step_of(tx)(params, state, {name: tree(seed)[name] for name in FEW})
         return params, state
 
-    by_leaf = jax.jit(two_steps)(PARAMS)
+    few = {name: PARAMS[name] for name in FEW}
+    by_leaf = jax.jit(two_steps, compiler_options=quick())(few)
     monkeypatch.setattr(leafwise, "LEAVES_PER_SHAPE", 100)
-    whole = jax.jit(lambda params: two_steps(params))(PARAMS)
+    whole = jax.jit(lambda params: two_steps(params), compiler_options=quick())(few)
     chex.assert_trees_all_close(by_leaf, whole, rtol=2e-6, atol=1e-7)  # fused otherwise
 
 
 def test_few_leaves_of_a_shape_are_left_to_the_whole_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leafwise, "LEAVES_PER_SHAPE", 5)
     assert operations(gradtx.adamw(1e-3))[0]["expm1"] == 4
-    few = {k: PARAMS[k] for k in ("leaf0", "leaf1", "leaf6", "leaf7")}
+    few = {name: PARAMS[name] for name in FEW}
     top, _ = operations(gradtx.adamw(1e-3), few)
     assert top["expm1"] == 2
     assert top["sqrt"] == 4

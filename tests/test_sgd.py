@@ -94,23 +94,27 @@ every_loss = pytest.mark.parametrize("loss", [quadratic, rosenbrock])
 def _look_ahead_path(tx, loss, steps: int) -> np.ndarray:
     """Plain momentum with gradients where it looks: the path of those places."""
     params = [jnp.asarray(p) for p in START]
-    state, path = tx.init(params), []
-    for _ in range(steps):
+
+    def step(carry, _):
+        params, state = carry
         ahead = gradtx.look_ahead(tx, state, params)
         updates, state = tx.update(jax.grad(loss)(ahead), state, params)
         params = gradtx.apply_updates(params, updates)
-        path.append(gradtx.look_ahead(tx, state, params)[0])
-    return np.stack(path)
+        return (params, state), gradtx.look_ahead(tx, state, params)[0]
+
+    return np.asarray(jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, steps)[1])(params))
 
 
 def _plain_path(tx, loss, steps: int) -> np.ndarray:
     params = [jnp.asarray(p) for p in START]
-    state, path = tx.init(params), []
-    for _ in range(steps):
+
+    def step(carry, _):
+        params, state = carry
         updates, state = tx.update(jax.grad(loss)(params), state, params)
         params = gradtx.apply_updates(params, updates)
-        path.append(params[0])
-    return np.stack(path)
+        return (params, state), params[0]
+
+    return np.asarray(jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, steps)[1])(params))
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -144,8 +148,10 @@ def test_with_the_rate_inside_that_holds_for_every_schedule() -> None:
 
 @every_loss
 def test_looking_ahead_follows_the_papers_loop(loss) -> None:
+    slope = jax.jit(jax.grad(loss))
+
     def gradient(theta, _):
-        return [np.asarray(g) for g in jax.grad(loss)([jnp.asarray(p) for p in theta])]
+        return [np.asarray(g) for g in slope(theta)]
 
     with jax.enable_x64(True):
         ours = _look_ahead_path(gradtx.sgd(drop, 0.9, rate_inside=True), loss, 60)

@@ -5,6 +5,8 @@ The table of `python -m benchmarks.whole_step`: 32 equal layers, whose activatio
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import pytest
 
@@ -17,6 +19,7 @@ LAYER = 4 / LAYERS  # bytes per parameter that the gradient of one layer is
 ACTIVATIONS = 4 * BATCH / WIDTH  # bytes per parameter: one float32 for each example and unit
 
 
+@functools.cache  # some rows are asked for by several tests
 def needs(row: Row, **options) -> float:
     with jax.numpy_dtype_promotion("standard"):  # for Optax
         return temporary(row.make(), **options)

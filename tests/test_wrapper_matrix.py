@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 
 import gradtx
 from gradtx import GradientTransformation
+from tests.compiling import quick
 
 PARAMS = {
     "kernel": jnp.asarray([[1.0, -2.0, 0.5], [0.5, 3.0, 1.0]]),
@@ -127,15 +128,15 @@ def gradients(poison: float, params):
     def stream(p):
         values = rng.normal(size=(STEPS, DEVICES, *p.shape))
         if np.isfinite(poison):
-            return jnp.asarray(values, p.dtype)
+            return values.astype(p.dtype)
         values[(POISONED_AT, 2, *(0,) * p.ndim)] = poison
-        return jnp.asarray(values, p.dtype)
+        return values.astype(p.dtype)
 
     return jax.tree.map(stream, params)
 
 
 def program(tx, params):
-    """The parameters after each step: a scan, mapped over models, on eight devices."""
+    """What gives the parameters after each step: a scan, mapped over models, on eight devices."""
 
     def train(params, stream):
         def step(carry, grads):
@@ -157,7 +158,12 @@ def program(tx, params):
         out_specs=PartitionSpec(),
     )
     streams = [gradients(poison, params) for poison in (0.0, jnp.nan, jnp.inf)]
-    return jax.jit(mapped)(params, jax.tree.map(lambda *g: jnp.stack(g), *streams))
+    return mapped, params, jax.tree.map(lambda *g: np.stack(g), *streams)
+
+
+def path_of(tx, params):
+    mapped, *arguments = program(tx, params)
+    return jax.jit(mapped, compiler_options=quick())(*arguments)
 
 
 def numbers(tree):
@@ -184,7 +190,7 @@ def test_a_wrapper_in_a_wrapper_runs_everywhere_and_recovers_as_it_promises(oute
         return
     abstract, state = jax.eval_shape(tx.init, params), tx.init(params)
     chex.assert_trees_all_equal_shapes_and_dtypes(abstract, state)
-    path = program(tx, params)
+    path = path_of(tx, params)
     chex.assert_trees_all_equal_shapes_and_dtypes(jax.tree.map(lambda x: x[0, 0], path), params)
     moved = numbers(path)
     clean, *poisoned = moved
@@ -203,7 +209,7 @@ def test_every_other_pair_is_traced(outer: str) -> None:
         tx, params = pair(outer, inner)
         if tx is None:
             continue
-        path = jax.eval_shape(lambda params, tx=tx: program(tx, params), params)
+        path = jax.eval_shape(*program(tx, params))
         models, steps = {x.shape[:2] for x in jax.tree.leaves(path)}.pop()
         assert (models, steps) == (3, STEPS)
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), path)
@@ -216,11 +222,11 @@ def test_every_other_pair_is_traced(outer: str) -> None:
 )
 def test_on_eight_devices_it_gives_what_it_gives_on_one(name: str) -> None:
     tx = WRAPPERS[name](BASE)
-    path = numbers(program(tx, PARAMS))[0]
+    path = numbers(path_of(tx, PARAMS))[0]
     step, state, params = gradtx.make_step(tx), tx.init(PARAMS), jax.tree.map(jnp.copy, PARAMS)
     stream = gradients(0.0, PARAMS)
     for t in range(STEPS):
-        mean = jax.tree.map(lambda g, t=t: jnp.mean(g[t], axis=0, dtype=g.dtype), stream)
+        mean = jax.tree.map(lambda g, t=t: g[t].mean(axis=0, dtype=np.float32).astype(g.dtype), stream)
         params, state = step(params, state, mean)
         alone = np.concatenate([np.asarray(x, np.float32).ravel() for x in jax.tree.leaves(params)])
         # Sums over devices in another order, and means of bfloat16 gradients rounded apart.

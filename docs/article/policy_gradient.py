@@ -73,8 +73,13 @@ def train(loss, tx, params, rates, questions, keys):
 
 
 @jax.jit
-def measured(before, after, x):
-    return jnp.exp(of_right_answer(after, x)[0]).mean(), gradtx.share_moved(before, after, 1e-5)
+def measured(before, trained, x):
+    """For each of the trained networks, the chance of a right answer and the share of parameters moved."""
+
+    def one(after):
+        return jnp.exp(of_right_answer(after, x)[0]).mean(), gradtx.share_moved(before, after, 1e-5)
+
+    return jax.vmap(one)(trained)
 
 
 if __name__ == "__main__":
@@ -83,13 +88,12 @@ if __name__ == "__main__":
     keys = jax.random.split(jax.random.key(3), STEPS)
     start = draw(jax.random.key(4))
     base = train(supervised, gradtx.adam(1e-3), start, jnp.array([3e-3]), questions, keys)
-    base = jax.tree.map(lambda w: w[0], base)
-    print(f"before: {measured(start, base, test)[0]:.3f}")
+    print(f"before: {measured(start, base, test)[0][0]:.3f}")
     for dtype in ("float32", "bfloat16"):
-        before = jax.tree.map(lambda w, dtype=dtype: w.astype(dtype), base)
+        before = jax.tree.map(lambda w, dtype=dtype: w[0].astype(dtype), base)
         for name, (tx, rates) in OPTIMIZERS.items():
             trained = train(reinforced, tx, before, jnp.array(rates), questions, keys)
-            for i, rate in enumerate(rates):
-                after = jax.tree.map(lambda w, i=i: w[i], trained)
-                chance, share = map(np.asarray, measured(before, after, test))
+            for rate, chance, share in zip(
+                rates, *map(np.asarray, measured(before, trained, test)), strict=True
+            ):
                 print(f"{dtype:9}{name:6} λ = {rate:<7g} right {chance:.3f}  moved {100 * share:7.3f}%")
