@@ -22,6 +22,7 @@ FLOORS = (
         "kinds",
         "latex",
         "numerics",
+        "pairs",
         "serial",
         "tables",
         "tree",

@@ -13,32 +13,47 @@ import jax
 import numpy as np
 from jax import lax
 
-from gradtx.pairs import Number, Pair, add, divide, dtype, multiply, negative, pair, pick, subtract, whole
+from gradtx.pairs import (
+    Number,
+    Pair,
+    add,
+    divide,
+    dtype,
+    multiply,
+    negative,
+    pair,
+    pick,
+    subtract,
+    traced_once,
+    whole,
+)
 
 __all__ = ["exp2", "exp2_less_one", "log2", "polynomial", "power"]
 
 
 def power(base: Any, count: jax.Array, per: int = 1) -> Number:
     """base to the power of count / per, for count ≥ 0; it stops short of overflow."""
-    if isinstance(base, (int, float)):
-        return exp2(multiply(math.log2(base) / per, whole(count)))
-    return exp2(divide(multiply(log2(pair(base)), whole(count)), per))
+    if not isinstance(base, (int, float)):
+        return exp2(divide(multiply(log2(pair(base)), whole(count)), per))
+    return 1.0 if base == 1 else exp2(multiply(math.log2(base) / per, whole(count)))
 
 
-def exp2(x: Number) -> Pair:
+@traced_once
+def exp2(x: Pair) -> Pair:
     """2ˣ; it stops short of overflow, and is 0 where it would be no normal number."""
-    x = pair(x)
     scale, rest = _raised(x)
     least = np.asarray(_exponents()[0], scale.dtype)
     return pick(lax.lt(x.high, least), 0.0, _scaled(add(1.0, rest), scale))
 
 
-def exp2_less_one(x: Number) -> Pair:
+@traced_once
+def exp2_less_one(x: Pair) -> Pair:
     """2ˣ - 1, with its digits where x is small."""
-    scale, rest = _raised(pair(x))
+    scale, rest = _raised(x)
     return add(_scaled(rest, scale), subtract(Pair(scale), 1.0))
 
 
+@traced_once
 def log2(x: Pair, less: Pair | None = None) -> Pair:
     """log₂ x, for x > 0.
 

@@ -14,7 +14,19 @@ from typing import Any
 import numpy as np
 from jax import lax
 
-from gradtx.pairs import Pair, add, below, divide, multiply, negative, number, pick, root, subtract
+from gradtx.pairs import (
+    Pair,
+    add,
+    below,
+    divide,
+    multiply,
+    negative,
+    number,
+    pick,
+    root,
+    subtract,
+    traced_once,
+)
 from gradtx.schedules.arithmetic import Shares
 from gradtx.schedules.powers import exp2, exp2_less_one, log2, polynomial
 
@@ -26,6 +38,7 @@ def linear(way: Shares) -> Shares:
     return way
 
 
+@traced_once
 def cosine(way: Shares) -> Shares:
     """Half a cosine: ½ (1 + cos πx) = sin²(π/2 (1 - x)), and one minus that: the smaller share's first."""
     falling = below(way.down, way.up)
@@ -46,12 +59,14 @@ def _sine_squared(x: Pair) -> Pair:
 _SINE_SQUARED = [(-1) ** k * math.pi ** (2 * k + 2) / (2 * math.factorial(2 * k + 2)) for k in range(12)]
 
 
+@traced_once
 def square_root(way: Shares) -> Shares:
     """1 - √x falls steeply at first. As (1 - x) / (1 + √x)."""
     up = root(way.up)
     return Shares(divide(way.down, add(1.0, up)), up)
 
 
+@traced_once
 def reflected(way: Shares) -> Shares:
     """REX: (1 - x) / (½ + ½ (1 - x)) falls steeply at last."""
     whole = add(1.0, way.down)
