@@ -4,8 +4,9 @@
 
 A sum of two floats is a pair without an error (Knuth). For a product the factors are cut into halves, whose
 products have room in one float (Dekker). All that is multiplied are halves, and what lies far below the last
-place: whether XLA contracts a · b + c or not makes no difference. In float32 each operation has a relative
-error of about 2⁻⁴⁴. All is plain arithmetic, which is differentiated and mapped as it stands.
+place: whether XLA contracts a · b + c or not makes no difference. In float32 a product, a quotient or a root
+has a relative error below 2⁻³⁵ = 3e-11, and a sum one of 2⁻⁴⁶ of its terms. All is plain arithmetic, which is
+differentiated and mapped as it stands.
 
 A Python number is a number too, with all its digits: it becomes a pair where it meets one.
 

@@ -199,7 +199,7 @@ def test_float32_is_float64_but_for_one_rounding_up_to_the_last_step(name: str) 
 
 @pytest.mark.parametrize("name", [name for name in PURE if name in FUNCTIONS])
 def test_numbers_that_are_arrays_are_rounded_once_as_well(name: str) -> None:
-    """Arguments of the compiled program or constants in it: the level that belongs to their float32 values."""
+    """Arguments of the compiled program or constants in it: the level that belongs to their values."""
     leaves, structure = jax.tree.flatten(SCHEDULES[name])
     narrow = [np.float32(0.9371 * x) for x in leaves]
     with jax.enable_x64(True):
