@@ -23,6 +23,7 @@ FLOORS = (
         "kinds",
         "latex",
         "numerics",
+        "pairs",
         "serial",
         "tables",
         "tree",
