@@ -13,6 +13,7 @@ import pytest
 
 import gradtx
 from gradtx import by_path, matrix_axes
+from gradtx.matrices import orthogonal, roots
 from gradtx.matrices.orthogonal import PRESETS
 from tests import whole
 from tests.reference import muon as muon_reference
@@ -710,3 +711,17 @@ def test_power_iteration_of_zeros_is_0() -> None:
     value, vector = gradtx.power_iteration(jnp.zeros((3, 3)))
     assert float(value) == 0
     assert np.all(np.isfinite(vector))
+
+
+def test_a_loop_that_is_called_by_itself_is_compiled_once() -> None:
+    """A function that is made at each call would be compiled at each."""
+    a = _positive(3).astype(np.float32)
+    of_matrix, root, steps = roots._of_matrix, roots._inverse_root, orthogonal._steps
+    for program in (of_matrix, root, steps):
+        program.clear_cache()
+    for size in (1.0, 2.0, 3.0):
+        x = jnp.asarray(np.float32(size) * a)
+        gradtx.power_iteration(x)
+        gradtx.matrix_inverse_pth_root(x, 2)
+        gradtx.newton_schulz(x)
+    assert [program._cache_size() for program in (of_matrix, root, steps)] == [1, 1, 1]
