@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 
 import chex
@@ -13,6 +14,7 @@ import pytest
 
 import gradtx
 from gradtx.anatomy import is_leafwise
+from tests import whole
 
 optaxs = importlib.import_module(optax.adaptive_grad_clip.__module__)
 
@@ -32,13 +34,19 @@ def gradients(steps: int = 40) -> list[dict[str, np.ndarray]]:
     ]
 
 
+@functools.cache
+def compiled(tx, *of):
+    """The step of a transformation, of its own for each dtype and shapes: equal ones share it."""
+    return jax.jit(tx.update)
+
+
 def run(tx, stream, params=None, dtype=np.float32):
     """The updates and the last state of one compiled step, made for each gradient."""
     with jax.enable_x64(dtype == np.float64):
-        stream = [jax.tree.map(lambda x: jnp.asarray(x, dtype), g) for g in stream]
-        params = jax.tree.map(lambda x: jnp.asarray(x, dtype), params or stream[0])
+        stream = [jax.tree.map(lambda x: np.asarray(x, dtype), g) for g in stream]
+        params = jax.tree.map(lambda x: np.asarray(x, dtype), params or stream[0])
         state, path = tx.init(params), []
-        step = jax.jit(tx.update)
+        step = compiled(tx, dtype, str(jax.tree.map(np.shape, params)))
         for grads in stream:
             updates, state = step(grads, state, params)
             path.append(jax.tree.map(np.asarray, updates))
@@ -203,14 +211,14 @@ def test_zclip_can_be_differentiated_by_its_numbers(tx) -> None:
     """Also where the deviation is 0, whose root has no derivative."""
 
     def total(decay):
-        made, grads = tx(decay=decay, warmup_steps=2), {"a": jnp.ones(2)}
-        state, sums = made.init(grads), 0.0
-        for size in (1.0, 1.0, 3.0, 9.0):
-            updates, state = made.update({"a": jnp.array([size, size])}, state)
-            sums = sums + jnp.sum(updates["a"])
-        return sums
+        made, stream = tx(decay=decay, warmup_steps=2), np.float32([[1, 1], [1, 1], [3, 3], [9, 9]])
 
-    assert jnp.isfinite(jax.grad(total)(0.9))
+        def step(state, grads):
+            return made.update(grads, state)[::-1]
+
+        return jnp.sum(jax.lax.scan(step, made.init(stream[0]), stream)[1])
+
+    assert np.isfinite(jax.jit(jax.grad(total))(0.9))
 
 
 def test_zclip_needs_a_step_to_look_at() -> None:
@@ -261,7 +269,7 @@ def test_adaptive_clipping_is_optaxs(axis) -> None:
 
 
 def test_unitwise_norms_and_clips_are_optaxs() -> None:
-    params, grads = (jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), t) for t in agc_trees())
+    params, grads = (jax.tree.map(lambda x: np.asarray(x, np.float32), t) for t in agc_trees())
 
     def both(norm, clip):
         sizes, most = jax.tree.map(norm, grads), jax.tree.map(norm, params)
@@ -275,34 +283,40 @@ def test_unitwise_norms_and_clips_are_optaxs() -> None:
 
 
 def test_adaptive_clipping_leaves_what_is_below_and_a_nan_in_its_unit() -> None:
-    params = {"w": jnp.ones((2, 3)), "zero": jnp.zeros((2, 2))}
-    grads = {"w": jnp.array([[0.1, jnp.nan, 9.0], [0.1, 0.2, 0.3]]), "zero": jnp.ones((2, 2)).at[:, 0].set(0)}
-    updates, _ = gradtx.adaptive_grad_clip(0.2).update(grads, gradtx.EmptyState(), params)
+    params = {"w": np.ones((2, 3), np.float32), "zero": np.zeros((2, 2), np.float32)}
+    grads = {"w": np.float32([[0.1, np.nan, 9.0], [0.1, 0.2, 0.3]]), "zero": np.float32([[0, 1], [0, 1]])}
+
+    def clipped(tx):
+        return jax.device_get(whole.update(tx, grads, gradtx.EmptyState(), params)[0])
+
+    updates = clipped(gradtx.adaptive_grad_clip(0.2))
     np.testing.assert_array_equal(updates["w"][:, 0], grads["w"][:, 0])  # bit by bit
     assert np.all(np.isnan(updates["w"][:, 1]))
     np.testing.assert_allclose(norm(updates["w"][:, 2]), 0.2 * 2**0.5, rtol=1e-6)
     np.testing.assert_allclose(norm(updates["zero"]), 0.2 * 1e-3, rtol=1e-6)  # λ ε: zeros can grow
-    updates, _ = gradtx.adaptive_grad_clip(0.2, eps=0.0).update(grads, gradtx.EmptyState(), params)
+    updates = clipped(gradtx.adaptive_grad_clip(0.2, eps=0.0))
     assert norm(updates["zero"]) == 0  # and without ε they stay; no 0 / 0
 
 
 def test_adaptive_clipping_can_be_differentiated_where_a_unit_may_not_grow() -> None:
-    zeros = {"w": jnp.zeros((2, 2))}
+    zeros, ones = {"w": np.zeros((2, 2), np.float32)}, {"w": np.ones((2, 2), np.float32)}
 
     def total(clipping, grads):
         tx = gradtx.adaptive_grad_clip(clipping, eps=0.0)
         return jnp.sum(tx.update(grads, gradtx.EmptyState(), zeros)[0]["w"])
 
-    assert jax.grad(total)(0.1, {"w": jnp.ones((2, 2))}) == 0
-    np.testing.assert_array_equal(jax.grad(total, 1)(0.1, {"w": jnp.ones((2, 2))})["w"], 0)
-    assert jax.grad(total)(0.1, zeros) == 0
+    slopes = jax.jit(jax.grad(total, (0, 1)))
+    by_clipping, by_grads = slopes(0.1, ones)
+    assert float(by_clipping) == 0
+    np.testing.assert_array_equal(by_grads["w"], 0)
+    assert float(slopes(0.1, zeros)[0]) == 0
 
 
 def test_adaptive_clipping_asks_for_the_axes_of_what_it_does_not_know() -> None:
-    six = {"w": jnp.ones((2,) * 6)}
+    six = {"w": np.ones((2,) * 6, np.float32)}
     with pytest.raises(ValueError, match=r"has 6 axes, expected at most 5\. Say with `axis`"):
         gradtx.adaptive_grad_clip(0.1).update(six, gradtx.EmptyState(), six)
-    updates, _ = gradtx.adaptive_grad_clip(0.1, axis=(0, 1)).update(six, gradtx.EmptyState(), six)
+    updates, _ = whole.update(gradtx.adaptive_grad_clip(0.1, axis=(0, 1)), six, gradtx.EmptyState(), six)
     np.testing.assert_allclose(updates["w"], 0.1, rtol=1e-6)
 
 
@@ -349,15 +363,16 @@ def test_what_needs_its_leaf_alone_says_so(make, name: str, alone: bool) -> None
 
 @every_clip
 def test_a_schedule_in_the_threshold_is_its_value_at_each_step(make, name: str, alone: bool) -> None:
-    stream = gradients(8)
+    stream = [jax.tree.map(np.float32, g) for g in gradients(8)]
     path, _ = run(make(**{name: LINE}), stream)
-    state = None
+
+    @jax.jit
+    def update(threshold, grads, state):
+        return make(**{name: threshold}).update(grads, state, stream[0])
+
+    state = make(**{name: float(LINE(0))}).init(stream[0])
     for t, grads in enumerate(stream):
-        tx = make(**{name: float(LINE(t))})
-        grads = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), grads)
-        if state is None:
-            params, state = grads, tx.init(grads)
-        updates, state = tx.update(grads, state, params)
+        updates, state = update(float(LINE(t)), grads, state)
         chex.assert_trees_all_close(path[t], updates, rtol=2e-6)
 
 
@@ -367,28 +382,31 @@ def test_a_run_that_is_resumed_goes_on_bit_by_bit(make, name: str, alone: bool) 
     tx = make(**{name: 1.5})
     path, state = run(tx, stream, stream[0])
     _, half = run(tx, stream[:10], stream[0])
-    half = jax.tree.map(lambda x: jnp.asarray(np.asarray(x).copy()), half)  # as from a file
-    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), stream[0])
-    step = jax.jit(tx.update)
+    half = jax.tree.map(lambda x: np.asarray(x).copy(), half)  # as from a file
+    params = jax.tree.map(np.float32, stream[0])
+    step = compiled(tx, np.float32, str(jax.tree.map(np.shape, params)))
     for t in range(10, 20):
-        updates, half = step(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), stream[t]), half, params)
+        updates, half = step(jax.tree.map(np.float32, stream[t]), half, params)
         chex.assert_trees_all_equal(jax.tree.map(np.asarray, updates), path[t])
     chex.assert_trees_all_equal(half, state)
 
 
 @every_clip
 def test_thresholds_can_be_swept(make, name: str, alone: bool) -> None:
-    stream = [jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), g) for g in gradients(14)]
+    stream = [jax.tree.map(np.float32, g) for g in gradients(14)]
+    later = whole.stack(stream)
 
+    @jax.jit
     def last(threshold):
         tx = make(**{name: threshold})
-        state = tx.init(stream[0])
-        for grads in stream:
-            updates, state = tx.update(grads, state, stream[0])
-        return updates
 
-    values = jnp.array([0.3, 3.0])
-    together = jax.jit(jax.vmap(last))(values)
+        def step(state, grads):
+            return tx.update(grads, state, stream[0])[::-1]
+
+        return jax.tree.map(lambda u: u[-1], jax.lax.scan(step, tx.init(stream[0]), later)[1])
+
+    values = np.float32([0.3, 3.0])
+    together = jax.device_get(jax.vmap(last)(values))
     for i, value in enumerate(values):
         chex.assert_trees_all_close(jax.tree.map(lambda u, i=i: u[i], together), last(value), rtol=1e-5)
 

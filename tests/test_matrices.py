@@ -13,6 +13,7 @@ import pytest
 
 import gradtx
 from gradtx import by_path, matrix_axes
+from gradtx.matrices import orthogonal, roots
 from gradtx.matrices.orthogonal import PRESETS
 from tests import whole
 from tests.reference import muon as muon_reference
@@ -27,7 +28,7 @@ def _updates(tx, stream):
     """The updates of one parameter that starts at 0, over a stream of gradients."""
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it
         grads = np.asarray(stream, np.float32)[:, None]
-        return np.asarray(whole.follow(tx, np.zeros(1, np.float32), grads, only="updates"))[:, 0]
+        return whole.follow(tx, np.zeros(1, np.float32), grads)[1][:, 0]
 
 
 newton_schulz = jax.jit(
@@ -296,7 +297,7 @@ def test_muon_leaves_the_bias_that_optax_corrects() -> None:
     for corrected, look in ((False, 0.125 * g1 + 0.75 * g2), (True, theirs)):
         tx = gradtx.scale_by_muon(beta=0.5, bias_correction=corrected)
         grads = np.stack([g1, g2]).astype(np.float32)
-        made = whole.follow(tx, np.zeros((3, 4), np.float32), grads, only="updates")
+        made = whole.follow(tx, np.zeros((3, 4), np.float32), grads)[1]
         expected = muon_reference.orthogonalized(look)
         np.testing.assert_allclose(made[-1], expected, atol=1e-5)
 
@@ -326,7 +327,7 @@ def _stacked(layers, axis=0):
 
 def _path(tx, trees):
     """Parameters after some steps: the first tree is where they start, the others are gradients."""
-    return jax.tree.map(np.asarray, whole.end(tx, trees[0], whole.stack(trees[1:]))[0])
+    return whole.end(tx, trees[0], whole.stack(trees[1:]))[0]
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -354,9 +355,17 @@ def test_a_batch_of_matrices_is_what_the_unrolled_model_does(name, axis) -> None
         rules = (axes, by_path(("kernel", axes)), *(["kernel$"] if axis == 0 else []))
         optimizers = [tx.replace(**{field: rule}) for rule in rules]
         start, grads = _stacked(layers[0], axis), whole.stack([_stacked(x, axis) for x in layers[1:]])
+
+        def path(tx):
+            def step(carry, grads):
+                params, state = carry
+                updates, state = tx.update(grads, state, params)
+                return (gradtx.apply_updates(params, updates), state), None
+
+            return jax.lax.scan(step, (start, tx.init(start)), grads)[0][0]
+
         # Equal parts of one program are compiled once.
-        every = jax.jit(lambda p, g: [whole.end(o, p, g)[0] for o in optimizers])(start, grads)
-        for stacked in every:
+        for stacked in jax.jit(lambda: [path(o) for o in optimizers])():
             chex.assert_trees_all_close(stacked, _stacked(unrolled, axis), rtol=1e-12, atol=1e-14)
 
 
@@ -710,3 +719,17 @@ def test_power_iteration_of_zeros_is_0() -> None:
     value, vector = gradtx.power_iteration(jnp.zeros((3, 3)))
     assert float(value) == 0
     assert np.all(np.isfinite(vector))
+
+
+def test_a_loop_that_is_called_by_itself_is_compiled_once() -> None:
+    """A function that is made at each call would be compiled at each."""
+    a = _positive(3).astype(np.float32)
+    of_matrix, root, steps = roots._of_matrix, roots._inverse_root, orthogonal._steps
+    for program in (of_matrix, root, steps):
+        program.clear_cache()
+    for size in (1.0, 2.0, 3.0):
+        x = jnp.asarray(np.float32(size) * a)
+        gradtx.power_iteration(x)
+        gradtx.matrix_inverse_pth_root(x, 2)
+        gradtx.newton_schulz(x)
+    assert [program._cache_size() for program in (of_matrix, root, steps)] == [1, 1, 1]

@@ -512,7 +512,7 @@ def test_decays_may_change_at_every_step() -> None:
     for tx, loop in made:
         with jax.enable_x64(True):
             more = {"value": values} if extra(tx) else {}
-            path = whole.follow(tx, theta, grads, only="params", **more)
+            path = whole.follow(tx, theta, grads, **more)[0]
         np.testing.assert_allclose(path, loop(theta, grads, values), rtol=1e-9, atol=1e-11)
 
 
@@ -609,6 +609,6 @@ def test_momo_sees_complex_parameters_as_their_two_parts() -> None:
 
     start, grads, tx = normal(4, 3), normal(3, 4, 3), gradtx.momo(0.5)
     values = np.asarray([3.0, 2.0, 1.5], np.float32)
-    updates = whole.follow(tx, start, grads, only="updates", value=values)
-    both = whole.follow(tx, parts(start), parts(grads), only="updates", value=values)
+    updates = whole.follow(tx, start, grads, value=values)[1]
+    both = whole.follow(tx, parts(start), parts(grads), value=values)[1]
     np.testing.assert_allclose(updates, np.asarray(both["re"]) + 1j * np.asarray(both["im"]), rtol=1e-5)

@@ -142,7 +142,7 @@ def test_the_warm_up_is_the_papers_and_optaxs_a_step_behind() -> None:
         "theirs": optax.contrib.schedule_free_sgd(1.0, 4),
     }.items():
         with jax.numpy_dtype_promotion("standard"):
-            states = whole.follow(tx, np.float32(0), np.ones(6, np.float32), only="states")
+            states = whole.follow(tx, np.float32(0), np.ones(6, np.float32))[2]
         z = _held(states).z if name == "ours" else states.z
         moved[name] = -np.diff(z, prepend=0.0)
     np.testing.assert_allclose(moved["ours"], [0.25, 0.5, 0.75, 1, 1, 1], rtol=1e-6)

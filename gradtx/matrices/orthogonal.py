@@ -13,6 +13,7 @@ https://kellerjordan.github.io/posts/muon
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax
@@ -112,15 +113,14 @@ def newton_schulz(
         factor = jax.lax.rsqrt(jnp.maximum(sums, jnp.finfo(sums.dtype).tiny))
         x = _step(x * factor, gram * factor * factor.mT, *each[0])
         each = each[1:]
-    # A loop, because a step's three products take XLA for TPU half a minute to compile, each time anew.
-    table = jnp.asarray(each, jnp.finfo(x.dtype).dtype).reshape(-1, 3)
-    x, _ = jax.lax.scan(_next, x, table)
+    x = _steps(x, jnp.asarray(each, jnp.finfo(x.dtype).dtype).reshape(-1, 3))
     return (x.mT if tall else x).astype(dtype)
 
 
-def _next(x: jax.Array, row: jax.Array) -> tuple[jax.Array, None]:
-    """A step as a body of a loop: one function, by which jax knows an eager loop again."""
-    return _step(x, _gram(x), *row), None
+@functools.partial(jax.jit, inline=True)  # so that calls where nothing is traced compile the loop once
+def _steps(x: jax.Array, table: jax.Array) -> jax.Array:
+    # A loop, because a step's three products take XLA for TPU half a minute to compile, each time anew.
+    return jax.lax.scan(lambda x, row: (_step(x, _gram(x), *row), None), x, table)[0]
 
 
 def _step(x: jax.Array, gram: jax.Array, a: Any, b: Any, c: Any) -> jax.Array:

@@ -45,15 +45,23 @@ def power_iteration(
     if callable(matrix):
         if v0 is None:
             raise ValueError("power_iteration: v0 is needed where the matrix is a function: it has the tree.")
-        times = matrix
-    else:
-        given = jnp.asarray(matrix)
-        times = functools.partial(jnp.matmul, given, precision=precision)
-        if v0 is None:
-            key = jax.random.key(0) if key is None else key
-            v0 = jax.random.uniform(key, given.shape[-1:], jnp.finfo(given.dtype).dtype, -1.0, 1.0)
-            v0 = v0.astype(given.dtype)
+        return _iterate(matrix, v0, num_iters, error_tolerance)
+    return _of_matrix(jnp.asarray(matrix), v0, num_iters, error_tolerance, key, precision=precision)
 
+
+# Jitted, here and below, so that calls where nothing is traced compile the loop once.
+@functools.partial(jax.jit, inline=True, static_argnames="precision")
+def _of_matrix(
+    matrix: jax.Array, v0: Any, num_iters: Any, tolerance: Any, key: Any, *, precision: Any
+) -> Any:
+    if v0 is None:
+        key = jax.random.key(0) if key is None else key
+        v0 = jax.random.uniform(key, matrix.shape[-1:], jnp.finfo(matrix.dtype).dtype, -1.0, 1.0)
+        v0 = v0.astype(matrix.dtype)
+    return _iterate(functools.partial(jnp.matmul, matrix, precision=precision), v0, num_iters, tolerance)
+
+
+def _iterate(times: Callable[[PyTree], PyTree], v0: PyTree, num_iters: Any, tolerance: Any) -> Any:
     def unit(v: PyTree) -> PyTree:
         size = tree.global_norm(v)
         size = jnp.where(size > 0, size, jnp.ones_like(size))
@@ -69,7 +77,7 @@ def power_iteration(
 
     def goes_on(carry: Any) -> Any:
         _, _, eigenvalue, error, n = carry
-        return (n < num_iters) & ~(error < error_tolerance * jnp.abs(eigenvalue)) & ~(error == 0)
+        return (n < num_iters) & ~(error < tolerance * jnp.abs(eigenvalue)) & ~(error == 0)
 
     v = unit(v0)
     image = times(v)
@@ -124,11 +132,18 @@ def matrix_inverse_pth_root(
     given = jnp.asarray(matrix)
     if given.ndim != 2 or given.shape[0] != given.shape[1]:
         raise ValueError(f"matrix_inverse_pth_root: the matrix must be square; its shape is {given.shape}.")
+    return _inverse_root(given, num_iters, ridge_epsilon, error_tolerance, p=p, precision=precision)
+
+
+@functools.partial(jax.jit, inline=True, static_argnames=("p", "precision"))
+def _inverse_root(
+    given: jax.Array, num_iters: Any, ridge: Any, tolerance: Any, *, p: int, precision: Any
+) -> tuple[jax.Array, jax.Array]:
     a = given.astype(numerics.wide_dtype(given.dtype))
     times = functools.partial(jnp.matmul, precision=precision)
     identity = jnp.eye(a.shape[0], dtype=a.dtype)
     largest = power_iteration(a, precision=precision)[0]
-    a = a + ridge_epsilon * jnp.maximum(largest, jnp.asarray(1e-16, largest.dtype)) * identity
+    a = a + ridge * jnp.maximum(largest, jnp.asarray(1e-16, largest.dtype)) * identity
 
     def away(m: jax.Array) -> jax.Array:
         return jnp.max(jnp.abs(m - identity), initial=0.0)
@@ -142,7 +157,7 @@ def matrix_inverse_pth_root(
 
     def goes_on(carry: Any) -> Any:
         n, _, _, error, _, falls = carry
-        return (n < num_iters) & (error > error_tolerance) & falls
+        return (n < num_iters) & (error > tolerance) & falls
 
     z = (1 + p) / (2 * numerics.norm(a))
     start = a * z, identity * z ** (1 / p)
