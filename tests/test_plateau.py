@@ -6,7 +6,6 @@ update is given a metric, and the level that follows from it holds for that upda
 
 from __future__ import annotations
 
-import functools
 import pathlib
 import pickle
 
@@ -20,7 +19,6 @@ import pytest
 import gradtx
 from gradtx import plateau_schedule
 from gradtx.schedules import PlateauState
-from tests.compiling import quick
 
 RECORDED = np.load(pathlib.Path(__file__).parent / "recorded" / "plateau.npz", allow_pickle=False)
 FEW = {"factor": 0.95, "patience": 4}
@@ -315,7 +313,7 @@ def path_of(tx, metrics=FLAT) -> np.ndarray:
     """The updates of a leaf in a tree, over steps whose gradients and parameters differ in size."""
     params = [np.asarray([1.0, -2.0, 3.0], np.float32)]
 
-    @functools.partial(jax.jit, compiler_options=quick())
+    @jax.jit
     def run(metrics):
         def step(carry, metric):
             state, grads = carry
