@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx import numerics
+from gradtx import numerics, pairs
 from gradtx.kinds import Flag, Integer, Real
+from gradtx.pairs import Number as PairOrNumber
 from gradtx.value import Value, static
 
 __all__ = [
@@ -34,10 +35,13 @@ __all__ = [
     "Number",
     "Positive",
     "PositiveDecay",
+    "Precise",
     "Rate",
     "Schedule",
     "affine",
     "as_schedule",
+    "as_step",
+    "before_rounding",
     "complement",
     "from_function",
     "negative",
@@ -51,6 +55,20 @@ class Schedule(Value, abstract=True):
     def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
         """The scheduled number at `step`, which counts from 0: a 0-d floating-point array."""
         raise NotImplementedError
+
+
+class Precise(Schedule, abstract=True):
+    """A schedule that computes with more digits than it returns, so that it rounds once.
+
+    Schedules that hold others go on with what `at` says, before it is rounded.
+    """
+
+    def at(self, step: jax.Array) -> PairOrNumber:
+        """The number at `step`, which is a whole number: a Python number, or a pair."""
+        raise NotImplementedError
+
+    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+        return pairs.rounded(self.at(as_step(self, step)))
 
 
 class Adaptive(Schedule, abstract=True):
@@ -108,6 +126,21 @@ def as_schedule(owner: str, name: str, value: Any) -> Schedule:
     )
 
 
+def as_step(owner: Any, step: Any) -> jax.Array:
+    """The step as whole numbers of at least 32 bits, signed.
+
+    Raises:
+        TypeError: it is not a whole number.
+    """
+    step = jnp.asarray(step)
+    if not jnp.issubdtype(step.dtype, jnp.integer):
+        raise TypeError(
+            f"{type(owner).__name__}: the step must be a whole number, not {step.dtype}; it counts updates "
+            "from 0."
+        )
+    return step if step.dtype == jnp.int64 else step.astype(jnp.int32)
+
+
 def read(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> jax.Array:
     """What a schedule says at `step`: checked, and in float64 where x64 is enabled, else float32.
 
@@ -137,7 +170,14 @@ def read(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> jax.Arra
     return level
 
 
-class affine(Schedule):
+def before_rounding(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> PairOrNumber:
+    """What `read` returns, but not rounded yet where the schedule knows more; see read."""
+    if isinstance(schedule, Precise):
+        return schedule.at(step)
+    return pairs.pair(read(owner, name, schedule, step))
+
+
+class affine(Precise):
     """offset + slope · schedule, as a schedule.
 
     Args:
@@ -150,8 +190,9 @@ class affine(Schedule):
     slope: float = 1.0
     offset: float = 0.0
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        return self.offset + self.slope * self.schedule(step)
+    def at(self, step: jax.Array) -> PairOrNumber:
+        level = before_rounding(self, "schedule", self.schedule, step)
+        return pairs.add(pairs.number(self.offset), pairs.multiply(pairs.number(self.slope), level))
 
 
 def complement(number: Any) -> Any:

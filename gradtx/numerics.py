@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from gradtx.dispatch import either_way
 
 __all__ = [
     "abs_sq",
@@ -74,23 +74,6 @@ def like(scalar: Any, leaf: Any) -> Any:
 def cast(x: jax.Array, dtype: Any) -> jax.Array:
     """`x` in `dtype`; itself where it is that already."""
     return x if x.dtype == dtype else x.astype(dtype)
-
-
-def either_way(operation: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """An operation of lax, or several of them: quick to trace and slow by themselves.
-
-    The operators of arrays go through jnp, which takes five times as long to trace and is most of the time
-    that a small tree takes. Where nothing is traced, jit dispatches the same operation in a quarter of the
-    time that lax does.
-    """
-    compiled = jax.jit(operation, inline=True)
-
-    @functools.wraps(operation)
-    def either(*operands: Any) -> jax.Array:
-        traced = any(isinstance(x, jax.core.Tracer) for x in operands)
-        return operation(*operands) if traced else compiled(*operands)
-
-    return either
 
 
 _add, _minus, _mul, _div = (either_way(f) for f in (lax.add, lax.sub, lax.mul, lax.div))

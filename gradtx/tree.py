@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
+from gradtx.dispatch import cond
 
 __all__ = [
     "MismatchError",
@@ -345,7 +346,7 @@ def global_norm(tree: PyTree) -> jax.Array:
 
     plain = total(1.0)
     tiny = jnp.finfo(dtype).tiny * 1e7  # below this, squares have lost digits to underflow
-    return jax.lax.cond((plain < jnp.inf) & (plain > tiny), jnp.sqrt, scaled, plain)
+    return cond((plain < jnp.inf) & (plain > tiny), jnp.sqrt, scaled, plain)
 
 
 def paths(tree: PyTree) -> list[str]:

@@ -2,11 +2,11 @@
 
 import os
 
+from tests.compiling import QUICK, flags
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    # Tests compile far more than they run, and LLVM's quickest pipeline saves a quarter of it all.
-    " --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", flags(QUICK)]
 )
 
 import chex

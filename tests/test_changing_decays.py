@@ -24,6 +24,7 @@ import pytest
 import gradtx
 from gradtx.anatomy import Reach, names_leaves, reach_of
 from gradtx.hyperparameters import Hyperparameter
+from tests.compiling import AS_BY_DEFAULT
 from tests.reference.muon import orthogonalized
 
 STEPS = 60
@@ -616,15 +617,15 @@ every_case = pytest.mark.parametrize("name", CASES)
 # ---------------------------------------------------------------- the tests
 
 
-def train(*txs, dtype) -> list:
+def train(*txs, dtype, options=None) -> list:
     """The parameters and the updates of each, over all steps in one scan; every one has the gradients and
     the parameters of the first. One leaf says all of what treats each entry by itself."""
     few = reach_of(txs[0]) == Reach.ENTRY and not names_leaves(txs[0])
     of, grads = start()[: 1 if few else None], [g[: 1 if few else None] for g in gradients()]
-    of, grads = jax.tree.map(lambda x: jnp.asarray(x, dtype), (of, grads))
-    grads = jax.tree.map(lambda *x: jnp.stack(x), *grads)
+    of = [np.asarray(x, dtype) for x in of]
+    grads = [np.stack(x).astype(dtype) for x in zip(*grads, strict=True)]
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=options)
     def run(params, grads):
         def step(carry, grads):
             params, states = carry
@@ -712,7 +713,7 @@ def test_a_rate_that_stays_gives_the_same_bits(name: str) -> None:
     # Two compiled copies of SM3 round apart where a leaf is one number (seen under jax 0.12): its operations
     # are held to the bits one by one.
     with jax.disable_jit(name == "sm3"):
-        _, (expected, got) = train(numbers, scheduled, dtype=np.float32)
+        _, (expected, got) = train(numbers, scheduled, dtype=np.float32, options=AS_BY_DEFAULT)
     for ours, theirs in zip(got, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -16,6 +16,7 @@ import pytest
 import gradtx
 from gradtx.anatomy import extra_names
 from tests import fused
+from tests.compiling import AS_BY_DEFAULT
 
 SHAPES = [(256, 128)] * 4 + [(512, 64)] + [(32768,)]
 SIZE = sum(math.prod(s) for s in SHAPES)
@@ -111,7 +112,7 @@ def test_every_optimizer_has_a_row() -> None:
 
 
 def compiled(step, params, state):
-    return jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile()
+    return jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile(AS_BY_DEFAULT)
 
 
 def step_of(tx):

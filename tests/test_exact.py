@@ -19,6 +19,7 @@ import pytest
 import gradtx
 from gradtx.anatomy import Reach, extra_names, names_leaves, reach_of
 from tests import reference
+from tests.compiling import AS_BY_DEFAULT
 from tests.reference.case import Case, in_float64
 
 
@@ -85,7 +86,8 @@ def _run(tx, dtype, curvature=0.0, leaves=None):
         lambda x: jnp.asarray(x, dtype), (_start()[:leaves], _gradients()[:leaves], extra(tx))
     )
 
-    @jax.jit
+    # What float32 can hold is asked of the programs that users have.
+    @functools.partial(jax.jit, compiler_options=AS_BY_DEFAULT if dtype == np.float32 else None)
     def train(params, given):
         def step(carry, now):
             params, state = carry

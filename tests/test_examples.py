@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gradtx
-from tests.compiling import quick
+from tests.compiling import QUICK, flags
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = sorted(file.name for file in (ROOT / "examples").glob("*.py"))
@@ -21,8 +21,7 @@ EXAMPLES = sorted(file.name for file in (ROOT / "examples").glob("*.py"))
 
 def _run(name: str, folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
     # One device, as a reader has, and a compiler that is quick.
-    flags = {"xla_backend_optimization_level": 1} | quick()
-    env = os.environ | {"XLA_FLAGS": " ".join(f"--{flag}={value}".lower() for flag, value in flags.items())}
+    env = os.environ | {"XLA_FLAGS": flags(QUICK | {"xla_backend_optimization_level": 1})}
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / name],

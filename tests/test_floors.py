@@ -16,12 +16,14 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "gradtx"
 FLOORS = (
     {
         "compiled",
+        "dispatch",
         "docstrings",
         "donation",
         "hlo",
         "kinds",
         "latex",
         "numerics",
+        "pairs",
         "serial",
         "tables",
         "tree",

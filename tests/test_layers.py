@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from flax import linen as nn
 
 import gradtx
 from gradtx import chain, layerwise, per_layer
+from tests import whole
 
 LAYERS, WIDTH, TOKENS = 3, 8, 11
 
@@ -49,24 +52,31 @@ def unroll(params):
     return {k: v for k, v in params.items() if k != "blocks"} | layers
 
 
-BATCH = jnp.asarray(np.random.default_rng(0).integers(0, TOKENS, (4, 6)))
+BATCH = np.random.default_rng(0).integers(0, TOKENS, (4, 6)).astype(np.int32)
 
 
-def train(model, params, tx, steps=4):
-    def loss(params, tokens):
+@functools.cache
+def gradient(model):
+    @jax.jit
+    @jax.grad
+    def of_loss(params, tokens):
         logits = model.apply({"params": params}, tokens[:, :-1])
         return optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:]).mean()
 
-    step, state = gradtx.make_train_step(loss, tx), tx.init(params)
-    params = jax.tree.map(jnp.copy, params)  # the step takes them over
+    return of_loss
+
+
+def train(model, params, tx, steps=4):
+    state, step = whole.init(tx, params), gradtx.make_step(tx)
+    params = jax.tree.map(jnp.asarray, params)
     for _ in range(steps):
-        params, state, _ = step(params, state, BATCH)
-    return params
+        params, state = step(params, state, gradient(model)(params, BATCH))
+    return jax.device_get(params)
 
 
 @pytest.fixture(scope="module")
 def start():
-    return Scanned().init(jax.random.key(0), BATCH[:, :-1])["params"]
+    return jax.device_get(jax.jit(Scanned().init)(jax.random.key(0), BATCH[:, :-1])["params"])
 
 
 LAMB = chain(gradtx.clip_by_global_norm(1.0), gradtx.lamb(1e-2, weight_decay=0.01, mask="kernel$"))
@@ -78,13 +88,13 @@ def test_a_scanned_transformer_takes_the_steps_of_the_unrolled_one(start) -> Non
     # The two programs sum in another order; Adam's first steps amplify that where a gradient is small.
     chex.assert_trees_all_close(unroll(scanned), unrolled, rtol=1e-3, atol=2e-5)
     mixed = train(Scanned(), start, LAMB)
-    apart = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), unroll(mixed), unrolled)
+    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), unroll(mixed), unrolled)
     assert max(jax.tree.leaves(apart)) > 1e-3, "without per_layer the layers are mixed"
 
 
-def random(seed, dtype=jnp.float32, **shapes):
+def random(seed, dtype=np.float32, **shapes):
     rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(rng.normal(size=s), dtype) for k, s in shapes.items()}
+    return {k: np.asarray(rng.normal(size=s), dtype) for k, s in shapes.items()}
 
 
 def by_layer(tree, stacked):
@@ -118,15 +128,16 @@ def test_equals_the_unstacked_result(name: str) -> None:
     tx = PARTS[name]
     stacked_tx = per_layer(tx, RULE)
     with jax.enable_x64(True):
-        params = random(0, jnp.float64, **SHAPES)
+        params = random(0, np.float64, **SHAPES)
         apart = by_layer(params, STACKED)
+        # One by one: the layers have few operations between them, and a program would unroll them.
         state, by_leaf = stacked_tx.init(params), tx.init(apart)
         for seed in (1, 2):
-            grads = random(seed, jnp.float64, **SHAPES)
+            grads = random(seed, np.float64, **SHAPES)
             updates, state = stacked_tx.update(grads, state, params)
             expected, by_leaf = tx.update(by_layer(grads, STACKED), by_leaf, apart)
             # The same sums, in another order; in float64, because two steps of momentum may cancel.
-            chex.assert_trees_all_close(by_layer(updates, STACKED), expected, rtol=1e-12)
+            chex.assert_trees_all_close(by_layer(jax.device_get(updates), STACKED), expected, rtol=1e-12)
 
 
 class factored(gradtx.GradientTransformation):
@@ -155,21 +166,21 @@ def test_a_state_of_another_shape_is_kept_by_layer() -> None:
     assert state["rows"]["head"].shape == (4,)
     for seed in (1, 2):
         grads = random(seed, w=(3, 4, 5), head=(4, 5))
-        updates, state = tx.update(grads, state, params)
-        expected, by_leaf = factored().update(by_layer(grads, {"w"}), by_leaf, apart)
+        updates, state = whole.update(tx, grads, state, params)
+        expected, by_leaf = whole.update(factored(), by_layer(grads, {"w"}), by_leaf, apart)
         chex.assert_trees_all_close(by_layer(updates, {"w"}), expected, rtol=1e-6)
 
 
 def test_layers_may_lie_along_another_axis_and_along_two() -> None:
     grads = random(1, w=(4, 3, 5))
     tx = per_layer(gradtx.clip_by_block_rms(0.3), "w", axis=1)
-    updates, _ = tx.update(grads, tx.init(grads))
-    each = [gradtx.clip_by_block_rms(0.3).update({"w": grads["w"][:, i]}, ())[0]["w"] for i in range(3)]
-    chex.assert_trees_all_close(updates["w"], jnp.stack(each, 1), rtol=1e-6)
+    updates, _ = whole.update(tx, grads, tx.init(grads))
+    each = [whole.update(gradtx.clip_by_block_rms(0.3), grads["w"][:, i], ())[0] for i in range(3)]
+    chex.assert_trees_all_close(updates["w"], np.stack(each, 1), rtol=1e-6)
     twice = per_layer(per_layer(gradtx.clip_by_block_rms(0.3), "w"), "w")
-    updates, _ = twice.update(grads, twice.init(grads))
-    rows = jnp.sqrt(jnp.mean(grads["w"] ** 2, -1, keepdims=True))
-    chex.assert_trees_all_close(updates["w"], grads["w"] / jnp.maximum(1, rows / 0.3), rtol=1e-6)
+    updates, _ = whole.update(twice, grads, twice.init(grads))
+    rows = np.sqrt(np.mean(grads["w"] ** 2, -1, keepdims=True))
+    chex.assert_trees_all_close(updates["w"], grads["w"] / np.maximum(1, rows / 0.3), rtol=1e-6)
 
 
 def test_only_what_asks_for_a_whole_leaf_is_mapped() -> None:

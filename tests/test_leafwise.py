@@ -13,7 +13,6 @@ import pytest
 import gradtx
 from gradtx import leafwise
 from gradtx.hoist import hoist
-from tests.compiling import quick
 from tests.test_costs import OPTIMIZERS, step_of
 
 SHAPES = [(4, 3)] * 6 + [(5,)] * 6
@@ -76,9 +75,9 @@ def test_gives_what_the_whole_tree_gives(name: str, monkeypatch: pytest.MonkeyPa
         return params, state
 
     few = {name: PARAMS[name] for name in FEW}
-    by_leaf = jax.jit(two_steps, compiler_options=quick())(few)
+    by_leaf = jax.jit(two_steps)(few)
     monkeypatch.setattr(leafwise, "LEAVES_PER_SHAPE", 100)
-    whole = jax.jit(lambda params: two_steps(params), compiler_options=quick())(few)
+    whole = jax.jit(lambda params: two_steps(params))(few)
     chex.assert_trees_all_close(by_leaf, whole, rtol=2e-6, atol=1e-7)  # fused otherwise
 
 

@@ -14,24 +14,26 @@ import pytest
 import gradtx
 from gradtx import by_path, matrix_axes
 from gradtx.matrices.orthogonal import PRESETS
+from tests import whole
 from tests.reference import muon as muon_reference
 from tests.test_exact import _run, _run_wide
 
 
 def normal(*shape, seed=0, dtype=np.float32):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+    return np.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
 
 
-def _updates(tx, stream, start=0.0):
-    """The updates of one parameter, over a stream of gradients at parameters that move."""
-    params = {"w": jnp.full(1, start)}
-    state, made = tx.init(params), []
-    for g in stream:
-        with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it
-            updates, state = tx.update({"w": jnp.full(1, g)}, state, params)
-            params = optax.apply_updates(params, updates)
-        made.append(float(updates["w"][0]))
-    return np.asarray(made)
+def _updates(tx, stream):
+    """The updates of one parameter that starts at 0, over a stream of gradients."""
+    with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic needs it
+        grads = np.asarray(stream, np.float32)[:, None]
+        return np.asarray(whole.follow(tx, np.zeros(1, np.float32), grads, only="updates"))[:, 0]
+
+
+newton_schulz = jax.jit(
+    gradtx.newton_schulz, static_argnames=("ns_coeffs", "ns_steps", "preconditioning", "eps", "compute_in")
+)
+PRECONDITIONINGS = ["frobenius", "spectral", "aol", "schatten"]
 
 
 # ---------------------------------------------------------------- float32
@@ -50,14 +52,30 @@ def test_madgrads_step_is_as_exact_as_the_parameters_it_is_a_difference_of(tx) -
 # ---------------------------------------------------------------- orthogonalize
 
 
-@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (1, 5), (5, 1)])
-@pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
+SHAPES = [(6, 6), (4, 9), (9, 4), (1, 5), (5, 1)]
+
+
+@functools.cache
+def _orthogonalized():
+    """Of every shape, by every preset and preconditioning, in one program."""
+
+    @jax.jit
+    def every(xs):
+        return {
+            c: {p: [gradtx.newton_schulz(x, c, preconditioning=p) for x in xs] for p in PRECONDITIONINGS}
+            for c in PRESETS
+        }
+
+    return every([normal(*shape) for shape in SHAPES])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("preconditioning", PRECONDITIONINGS)
 @pytest.mark.parametrize("coefficients", list(PRESETS))
 def test_singular_values_come_near_1(shape, preconditioning, coefficients) -> None:
-    x = normal(*shape)
-    y = gradtx.newton_schulz(x, coefficients, preconditioning=preconditioning)
-    values = jnp.linalg.svd(y, compute_uv=False)
-    assert y.shape == x.shape
+    y = _orthogonalized()[coefficients][preconditioning][SHAPES.index(shape)]
+    values = np.linalg.svd(y, compute_uv=False)
+    assert y.shape == shape
     assert 0.65 <= values.min() <= values.max() <= 1.25, values  # the polynomial's range: 0.68 to 1.21
 
 
@@ -66,7 +84,7 @@ def test_singular_vectors_stay_and_values_follow_the_polynomial(preconditioning)
     with jax.enable_x64(True):
         x = normal(5, 8, dtype=np.float64)
         u, s, vt = np.linalg.svd(x, full_matrices=False)
-        y = gradtx.newton_schulz(x, preconditioning=preconditioning, eps=0.0)
+        y = newton_schulz(x, preconditioning=preconditioning, eps=0.0)
     inner = u.T @ np.asarray(y) @ vt.T
     size = {"frobenius": np.sqrt(np.sum(s**2)), "spectral": s[0], "schatten": np.sum(s**4) ** 0.25}
     expected = s / size[preconditioning]
@@ -80,48 +98,51 @@ def test_it_is_u_vt_if_it_converges() -> None:
     with jax.enable_x64(True):
         x = normal(5, 8, dtype=np.float64)
         u, _, vt = np.linalg.svd(x, full_matrices=False)
-        y = gradtx.newton_schulz(x, (15 / 8, -10 / 8, 3 / 8), 12)
-        z = gradtx.newton_schulz(x, ((15 / 8, -10 / 8, 3 / 8),) * 12, 1)
+        y = newton_schulz(x, (15 / 8, -10 / 8, 3 / 8), 12)
+        z = newton_schulz(x, ((15 / 8, -10 / 8, 3 / 8),) * 12, 1)
     np.testing.assert_allclose(y, u @ vt, atol=1e-12)
     np.testing.assert_array_equal(z, y)
 
 
 def test_a_complex_matrix_becomes_unitary() -> None:
-    x = np.asarray(normal(4, 6)) + 1j * np.asarray(normal(4, 6, seed=1))
+    x = normal(4, 6) + 1j * normal(4, 6, seed=1)
     u, _, vt = np.linalg.svd(x, full_matrices=False)
     with jax.numpy_dtype_promotion("standard"):
-        y = gradtx.newton_schulz(jnp.asarray(x), (15 / 8, -10 / 8, 3 / 8), 12)
+        y = newton_schulz(x, (15 / 8, -10 / 8, 3 / 8), 12)
     np.testing.assert_allclose(y, u @ vt, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-10, 1e10, 1e30])
-@pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
+@pytest.mark.parametrize("preconditioning", PRECONDITIONINGS)
 def test_no_size_overflows_or_vanishes(size, preconditioning) -> None:
-    make = functools.partial(gradtx.newton_schulz, preconditioning=preconditioning, eps=0.0)
+    make = functools.partial(newton_schulz, preconditioning=preconditioning, eps=0.0)
     np.testing.assert_allclose(make(normal(3, 4) * size), make(normal(3, 4)), rtol=1e-4, atol=1e-5)
-    assert not np.any(np.asarray(make(jnp.zeros((3, 4)))))
+    assert not np.any(make(np.zeros((3, 4), np.float32)))
 
 
 def test_eps_leaves_short_what_is_smaller() -> None:
-    tiny = gradtx.newton_schulz(normal(3, 4) * 1e-14)
-    assert jnp.max(jnp.abs(tiny)) < 1e-3  # 1e-14 / 1e-8, and five slopes of 3.44
-    assert jnp.max(jnp.abs(gradtx.newton_schulz(normal(3, 4) * 1e-14, eps=0.0))) > 0.1
+    tiny = newton_schulz(normal(3, 4) * 1e-14)
+    assert np.max(np.abs(tiny)) < 1e-3  # 1e-14 / 1e-8, and five slopes of 3.44
+    assert np.max(np.abs(newton_schulz(normal(3, 4) * 1e-14, eps=0.0))) > 0.1
 
 
 def test_products_in_bfloat16_are_rough_and_come_back_in_the_updates_dtype() -> None:
     tx = gradtx.orthogonalize(compute_in="bfloat16")
-    fine, rough = (t.update({"w": normal(6, 8)}, t.init({}))[0]["w"] for t in (gradtx.orthogonalize(), tx))
+    fine, rough = (
+        whole.update(t, {"w": normal(6, 8)}, t.init({}))[0]["w"] for t in (gradtx.orthogonalize(), tx)
+    )
     assert rough.dtype == jnp.float32
-    assert 1e-4 < float(jnp.max(jnp.abs(fine - rough))) < 0.1
+    assert 1e-4 < np.max(np.abs(np.asarray(fine) - rough)) < 0.1
 
 
 def test_the_dual_norm_is_that_of_each_matrix() -> None:
     x = normal(3, 5, 4)
     plain, adaptive = (
-        gradtx.orthogonalize(adaptive=a).update(x, gradtx.EmptyState())[0] for a in (False, True)
+        np.asarray(whole.update(gradtx.orthogonalize(adaptive=a), x, gradtx.EmptyState())[0])
+        for a in (False, True)
     )
     for i in range(3):
-        np.testing.assert_allclose(adaptive[i], jnp.sum(x[i] * plain[i]) * plain[i], rtol=1e-5)
+        np.testing.assert_allclose(adaptive[i], np.sum(x[i] * plain[i]) * plain[i], rtol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [(1.0, 2.0), ((1.0, 2.0, 3.0), (1.0,)), 3.0, "fast", ()])
@@ -149,13 +170,13 @@ X = {"a": normal(3, 4, 5), "b": normal(4, 6, seed=1), "c": normal(7, seed=2)}
 
 def _orthogonal(rule, tree=X):
     tx = gradtx.orthogonalize(weight_dimension_numbers=rule)
-    return tx.update(tree, tx.init(tree))[0]
+    return jax.tree.map(np.asarray, whole.update(tx, tree, tx.init(tree))[0])
 
 
 def test_axes_in_front_are_a_batch() -> None:
     made = _orthogonal(None)
     for i in range(3):
-        np.testing.assert_allclose(made["a"][i], gradtx.newton_schulz(X["a"][i]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(made["a"][i], newton_schulz(X["a"][i]), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(made["c"], X["c"])
 
 
@@ -170,7 +191,7 @@ def test_axes_are_gathered_into_rows_and_columns(rows, columns) -> None:
     x = X["a"].transpose(order)
     sizes = [int(np.prod([X["a"].shape[a] for a in axes])) for axes in own]
     flat = x.reshape(*(X["a"].shape[a] for a in batch), *sizes)
-    expected = gradtx.newton_schulz(flat).reshape(x.shape).transpose(np.argsort(order))
+    expected = np.asarray(newton_schulz(flat)).reshape(x.shape).transpose(np.argsort(order))
     np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -186,7 +207,7 @@ def test_axes_are_gathered_into_rows_and_columns(rows, columns) -> None:
 )
 def test_a_rule_is_a_tree_a_path_or_a_function(rule) -> None:
     made = _orthogonal(rule)
-    expected = gradtx.newton_schulz(X["a"].reshape(3, 20)).reshape(3, 4, 5)
+    expected = np.asarray(newton_schulz(X["a"].reshape(3, 20))).reshape(3, 4, 5)
     np.testing.assert_allclose(made["a"], expected, rtol=1e-6)
     np.testing.assert_array_equal(made["b"], X["b"])
 
@@ -243,18 +264,18 @@ def test_muon_takes_the_matrices_and_adamw_the_rest() -> None:
     rule = by_path(("embed|bias", None), (".*", matrix_axes()))
     for rule_, adam in ((None, {"bias"}), (rule, {"bias", "embed"})):
         tx = gradtx.muon(0.1, muon_weight_dimension_numbers=rule_)
-        state = tx.init(params)
-        updates, _ = tx.update(params, state, params)
+        state = whole.init(tx, params)
+        updates, _ = whole.update(tx, params, state, params)
+        nadam = gradtx.nadam(0.1)
+        expected, _ = whole.update(nadam, params, whole.init(nadam, params))
         for name, u in updates.items():
-            nadam = gradtx.nadam(0.1)
-            expected = nadam.update(params[name], nadam.init(params[name]))[0]
-            assert np.allclose(u, expected, rtol=1e-5) == (name in adam)
+            assert np.allclose(u, expected[name], rtol=1e-5) == (name in adam)
         kept = sum(x.size for x in jax.tree.leaves(state) if x.ndim)
         assert kept == sum(p.size * (2 if name in adam else 1) for name, p in params.items())
 
 
 def test_without_a_rule_what_has_three_axes_is_no_matrix_to_muon() -> None:
-    state = gradtx.muon(0.1).init({"w": normal(3, 4, 6)})
+    state = jax.eval_shape(gradtx.muon(0.1).init, {"w": normal(3, 4, 6)})
     assert sum(x.size for x in jax.tree.leaves(state) if x.ndim) == 2 * 3 * 4 * 6
 
 
@@ -274,11 +295,10 @@ def test_muon_leaves_the_bias_that_optax_corrects() -> None:
     theirs = 0.5 * (0.25 * g1 + 0.5 * g2) / (1 - 0.5**3) + 0.5 * g2 / (1 - 0.5**2)
     for corrected, look in ((False, 0.125 * g1 + 0.75 * g2), (True, theirs)):
         tx = gradtx.scale_by_muon(beta=0.5, bias_correction=corrected)
-        state = tx.init({"w": jnp.zeros((3, 4))})
-        for g in (g1, g2):
-            made, state = tx.update({"w": jnp.asarray(g, jnp.float32)}, state)
+        grads = np.stack([g1, g2]).astype(np.float32)
+        made = whole.follow(tx, np.zeros((3, 4), np.float32), grads, only="updates")
         expected = muon_reference.orthogonalized(look)
-        np.testing.assert_allclose(made["w"], expected, atol=1e-5)
+        np.testing.assert_allclose(made[-1], expected, atol=1e-5)
 
 
 # ---------------------------------------------------------------- stacked layers
@@ -297,20 +317,16 @@ MAKE = {
 def _layers(seed):
     rng = np.random.default_rng(seed)
     shapes = {"kernel": (4, 6), "bias": (6,), "scale": ()}
-    return [{n: jnp.asarray(rng.normal(size=s)) for n, s in shapes.items()} for _ in range(3)]
+    return [{n: np.asarray(rng.normal(size=s)) for n, s in shapes.items()} for _ in range(3)]
 
 
 def _stacked(layers, axis=0):
-    return jax.tree.map(lambda *xs: jnp.stack(xs, axis), *layers)
+    return jax.tree.map(lambda *xs: np.stack(xs, axis), *layers)
 
 
 def _path(tx, trees):
     """Parameters after some steps: the first tree is where they start, the others are gradients."""
-    params, state = trees[0], tx.init(trees[0])
-    for grads in trees[1:]:
-        updates, state = tx.update(grads, state, params)
-        params = gradtx.apply_updates(params, updates)
-    return params
+    return jax.tree.map(np.asarray, whole.end(tx, trees[0], whole.stack(trees[1:]))[0])
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -335,14 +351,18 @@ def test_a_batch_of_matrices_is_what_the_unrolled_model_does(name, axis) -> None
         unrolled = _path(tx, layers)
         axes = matrix_axes(1, 2) if axis == 0 else matrix_axes(0, 1)
         field = "weight_dimension_numbers" if name == "galore" else "muon_weight_dimension_numbers"
-        for rule in (axes, by_path(("kernel", axes)), *(["kernel$"] if axis == 0 else [])):
-            stacked = _path(tx.replace(**{field: rule}), [_stacked(x, axis) for x in layers])
+        rules = (axes, by_path(("kernel", axes)), *(["kernel$"] if axis == 0 else []))
+        optimizers = [tx.replace(**{field: rule}) for rule in rules]
+        start, grads = _stacked(layers[0], axis), whole.stack([_stacked(x, axis) for x in layers[1:]])
+        # Equal parts of one program are compiled once.
+        every = jax.jit(lambda p, g: [whole.end(o, p, g)[0] for o in optimizers])(start, grads)
+        for stacked in every:
             chex.assert_trees_all_close(stacked, _stacked(unrolled, axis), rtol=1e-12, atol=1e-14)
 
 
 def test_stacked_vectors_are_no_matrix_to_per_layer() -> None:
     stack = {"kernel": normal(3, 4, 6), "bias": normal(3, 6)}
-    state = gradtx.per_layer(gradtx.muon(0.1), ".*").init(stack)
+    state = jax.eval_shape(gradtx.per_layer(gradtx.muon(0.1), ".*").init, stack)
     kept = sum(x.size for x in jax.tree.leaves(state) if x.ndim)
     assert kept == stack["kernel"].size + 2 * stack["bias"].size
 
@@ -352,7 +372,7 @@ def test_many_equal_leaves_have_the_results_that_each_has(name) -> None:
     """Leaf by leaf tracing: parts of a state that are not there are not there for a leaf either."""
     tx = MAKE[name]()
     trees = [{str(i): normal(4, 6, seed=7 * i + s) for i in range(6)} for s in range(4)]
-    together = jax.jit(lambda *trees: _path(tx, trees))(*trees)
+    together = _path(tx, trees)
     for i in together:
         alone = _path(tx, [t[i] for t in trees])
         np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-6)
@@ -361,7 +381,9 @@ def test_many_equal_leaves_have_the_results_that_each_has(name) -> None:
 def test_packed_muon_sees_the_leaves() -> None:
     trees = [{"w": normal(4, 6, seed=s), "b": normal(6, seed=s + 9)} for s in range(4)]
     layout = gradtx.packing(trees[0])
-    packed = _path(gradtx.packed(gradtx.muon(0.1), layout), [layout.pack(t) for t in trees])
+    packed = _path(
+        gradtx.packed(gradtx.muon(0.1), layout), jax.jit(lambda: [layout.pack(t) for t in trees])()
+    )
     chex.assert_trees_all_close(layout.unpack(packed), _path(gradtx.muon(0.1), trees), rtol=1e-5)
 
 
@@ -376,7 +398,7 @@ def test_factored_is_exact_for_squares_of_rank_1(shape) -> None:
     one, two = (rng.uniform(0.1, 2.0, [n if a != other else 1 for a, n in enumerate(shape)])
                 for other in (least, most))  # fmt: skip
     with jax.enable_x64(True):
-        g = jnp.asarray(one * two * rng.choice([-1, 1], shape))
+        g = one * two * rng.choice([-1, 1], shape)
         made = [
             _path(
                 gradtx.scale_by_factored_rms(factored, min_dim_size_to_factor=2, epsilon=0.0),
@@ -439,34 +461,32 @@ def test_a_decay_of_your_own_and_an_offset() -> None:
     np.testing.assert_allclose(ours, theirs, rtol=2e-5)
     # Before the offset is reached each average is the last square; Optax has a power of a negative number.
     late = _path(gradtx.scale_by_factored_rms(step_offset=9), [0 * trees[0], trees[0], trees[1]])
-    np.testing.assert_allclose(late, jnp.sign(trees[0]) + jnp.sign(trees[1]), atol=1e-5)
+    np.testing.assert_allclose(late, np.sign(trees[0]) + np.sign(trees[1]), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [*MAKE, "rprop", "acprop", "madgrad"])
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_small_gradients_in_half_precision_stay_finite(name, dtype) -> None:
     tx = MAKE.get(name, lambda: getattr(gradtx, name)(0.01))()
-    params = {"w": jnp.ones((8, 8), dtype), "b": jnp.zeros(8, dtype)}
-    state = tx.init(params)
-    for size in (1e-4, 0.0, 1e-7, 1.0, 0.0):
-        grads = jax.tree.map(lambda p, s=size: jnp.full(p.shape, s, dtype), params)
-        updates, state = tx.update(grads, state, params)
-        params = gradtx.apply_updates(params, updates)
-        chex.assert_tree_all_finite((params, updates, state))
-        assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(dtype)}
+    params = {"w": np.ones((8, 8), dtype), "b": np.zeros(8, dtype)}
+    sizes = np.asarray([1e-4, 0.0, 1e-7, 1.0, 0.0], dtype)
+    grads = {"w": np.tile(sizes[:, None, None], (1, 8, 8)), "b": np.tile(sizes[:, None], (1, 8))}
+    params, updates, states = whole.follow(tx, params, grads)
+    for leaf in jax.tree.leaves((params, updates, states)):
+        assert np.all(np.isfinite(np.asarray(leaf, np.float32)))
+    assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(dtype)}
 
 
 def test_sm3_bounds_adagrads_sums_from_above() -> None:
-    tx, total = gradtx.divide_by_cover_root(eps=0.0), 0.0
-    state = tx.init(jnp.zeros((4, 5, 3)))
-    for seed in range(5):
-        g = normal(4, 5, 3, seed=seed)
-        out, state = tx.update(g, state)
+    grads = np.stack([normal(4, 5, 3, seed=seed) for seed in range(5)])
+    _, made, state = whole.follow(gradtx.divide_by_cover_root(eps=0.0), np.zeros_like(grads[0]), grads)
+    total = 0.0
+    for g, out in zip(grads, np.asarray(made), strict=True):
         total = total + g**2
-        assert np.all(np.asarray(jnp.abs(out)) <= np.asarray(jnp.abs(g) / jnp.sqrt(total)) * (1 + 1e-6))
-    (rows, columns, rest) = state.largest
+        assert np.all(np.abs(out) <= np.abs(g) / np.sqrt(total) * (1 + 1e-6))
+    (rows, columns, rest) = (np.asarray(x)[-1] for x in state.largest)
     assert (rows.shape, columns.shape, rest.shape) == ((4,), (5,), (3,))
-    assert np.all(np.asarray(rows) >= np.asarray(total.max(axis=(1, 2))) * (1 - 1e-6))
+    assert np.all(rows >= total.max(axis=(1, 2)) * (1 - 1e-6))
 
 
 def test_sm3_on_vectors_and_scalars_is_adagrad() -> None:
@@ -474,8 +494,8 @@ def test_sm3_on_vectors_and_scalars_is_adagrad() -> None:
     adagrad = gradtx.chain(gradtx.adagrad(0.1, 0.0, 0.0))
     sm3 = gradtx.chain(gradtx.scale_by_sm3(None, eps=0.0), gradtx.scale_by_learning_rate(0.1))
     chex.assert_trees_all_close(_path(sm3, trees), _path(adagrad, trees), rtol=1e-6)
-    zero = sm3.update({"v": jnp.zeros(4)}, sm3.init({"v": jnp.zeros(4)}))[0]
-    assert not np.any(np.asarray(zero["v"]))  # 0 / 0 is 0
+    zeros = jax.tree.map(np.zeros_like, trees[0])
+    assert not np.any(_path(sm3, [zeros, zeros])["v"])  # 0 / 0 is 0
 
 
 # ---------------------------------------------------------------- subspaces
@@ -495,14 +515,15 @@ def test_galore_keeps_its_state_in_the_subspace() -> None:
 def test_an_update_lies_in_the_span_of_the_leading_singular_vectors() -> None:
     g = {"w": normal(6, 20)}
     tx = gradtx.scale_by_galore(2, 3, base_optimizer=gradtx.identity())
-    state, u = tx.init(g), np.linalg.svd(g["w"])[0][:, :2]
-    out, state = tx.update(g, state)
-    np.testing.assert_allclose(out["w"], u @ u.T @ g["w"], atol=1e-5)
-    kept = state.basis["w"]
-    for t in range(2, 6):
-        out, state = tx.update({"w": normal(6, 20, seed=t)}, state)
-        assert np.array_equal(state.basis["w"], kept) == (t < 4)  # made anew at every third step
-    np.testing.assert_allclose(state.basis["w"].T @ state.basis["w"], np.eye(2), atol=1e-6)
+    u = np.linalg.svd(g["w"])[0][:, :2]
+    _, out, states = whole.follow(
+        tx, g, whole.stack([g, *({"w": normal(6, 20, seed=t)} for t in range(2, 6))])
+    )
+    np.testing.assert_allclose(out["w"][0], u @ u.T @ g["w"], atol=1e-5)
+    kept, *later = np.asarray(states.basis["w"])
+    for t, basis in enumerate(later, 2):
+        assert np.array_equal(basis, kept) == (t < 4)  # made anew at every third step
+    np.testing.assert_allclose(basis.T @ basis, np.eye(2), atol=1e-6)
 
 
 def test_a_full_basis_with_a_linear_inner_is_the_inner() -> None:
@@ -563,18 +584,16 @@ def test_acprops_steps_are_1_over_b1_as_long_as_optaxs() -> None:
 
 
 def test_madgrad_without_eps_leaves_what_has_no_gradient() -> None:
-    params = {"w": jnp.array([1.0, 2.0])}
+    params = {"w": np.array([1.0, 2.0], np.float32)}
     tx = gradtx.madgrad(0.1, eps=0.0)
-    updates, _ = tx.update({"w": jnp.array([0.0, 1.0])}, tx.init(params), params)
+    updates, _ = whole.update(tx, {"w": np.array([0.0, 1.0], np.float32)}, tx.init(params), params)
     assert float(updates["w"][0]) == 0
     assert np.isfinite(float(updates["w"][1]))
 
 
 def test_fromage_keeps_the_length_if_the_step_is_at_right_angles() -> None:
-    params, grads = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([-4.0, 3.0])}
-    tx = gradtx.fromage(0.3)
-    updates, _ = tx.update(grads, tx.init(params), params)
-    after = np.asarray(gradtx.apply_updates(params, updates)["w"], float)
+    params, grads = np.array([3.0, 4.0], np.float32), np.array([-4.0, 3.0], np.float32)
+    after = _path(gradtx.fromage(0.3), [params, grads]).astype(float)
     np.testing.assert_allclose(np.hypot(*after), 5.0, rtol=1e-6)
     angle = np.arctan2(after[1], after[0]) - np.arctan2(4, 3)
     np.testing.assert_allclose(angle, -np.arctan(0.3), rtol=1e-5)
@@ -584,16 +603,16 @@ def test_fromage_keeps_the_length_if_the_step_is_at_right_angles() -> None:
 def test_updates_grow_with_their_parameters_as_in_optax(make) -> None:
     params = {
         "w": normal(3, 4),
-        "tiny": jnp.full(5, 1e-6),
-        "zero": jnp.zeros((2, 2)),
-        "none": jnp.zeros((0, 2)),
+        "tiny": np.full(5, 1e-6, np.float32),
+        "zero": np.zeros((2, 2), np.float32),
+        "none": np.zeros((0, 2), np.float32),
     }
     grads = jax.tree.map(lambda p: p + 1, params)
     for least in (1e-3, 0.5):
         ours, theirs = (getattr(lib, make)(least) for lib in (gradtx, optax))
-        mine = ours.update(grads, ours.init(params), params)[0]
+        mine = whole.update(ours, grads, ours.init(params), params)[0]
         with jax.numpy_dtype_promotion("standard"):
-            other = theirs.update(grads, theirs.init(params), params)[0]
+            other = whole.update(theirs, grads, theirs.init(params), params)[0]
         chex.assert_trees_all_close(mine, other, rtol=1e-6)
 
 
@@ -611,32 +630,54 @@ def _root(a, p, ridge):
     return (vectors * (values + ridge * values.max()) ** (-1 / p)) @ vectors.T
 
 
-@pytest.mark.parametrize("p", [1, 2, 3, 4, 6, 8])
-def test_an_inverse_root_is_that_of_the_eigenvalues(p) -> None:
+POWERS = {1: True, 2: True, 3: False, 4: True, 6: False, 8: True}  # and whether Optax has the root
+
+
+@functools.cache
+def _roots():
+    """Every root in float64 and in float32, and Optax's: a program for each of the three."""
+
+    def every(a, root=gradtx.matrix_inverse_pth_root, powers=tuple(POWERS), **options):
+        return jax.device_get(jax.jit(lambda a: {p: root(a, p, **options) for p in powers})(a))
+
     a = _positive(7)
     with jax.enable_x64(True):
-        root, error = gradtx.matrix_inverse_pth_root(jnp.asarray(a), p, error_tolerance=1e-13)
-        assert error <= 1e-12
-        np.testing.assert_allclose(root, _root(a, p, 1e-6), rtol=1e-8, atol=1e-9)  # λ is known to 1e-6
-    narrow, _ = gradtx.matrix_inverse_pth_root(jnp.asarray(a, jnp.float32), p)
-    np.testing.assert_allclose(narrow, _root(a, p, 1e-6), rtol=1e-2, atol=1e-2 * np.abs(narrow).max())
-    if p in (1, 2, 4, 8):
-        with jax.numpy_dtype_promotion("standard"):
-            theirs, _ = optax.matrix_inverse_pth_root(jnp.asarray(a, jnp.float32), p)
-        np.testing.assert_allclose(narrow, theirs, atol=1e-2 * np.abs(narrow).max())
+        wide = every(a, error_tolerance=1e-13)
+    with jax.numpy_dtype_promotion("standard"):
+        theirs = every(
+            a.astype(np.float32), optax.matrix_inverse_pth_root, [p for p, known in POWERS.items() if known]
+        )
+    return wide, every(a.astype(np.float32)), theirs
+
+
+@pytest.mark.parametrize("p", POWERS)
+def test_an_inverse_root_is_that_of_the_eigenvalues(p) -> None:
+    expected = _root(_positive(7), p, 1e-6)
+    wide, narrow, theirs = _roots()
+    root, error = wide[p]
+    assert error <= 1e-12
+    np.testing.assert_allclose(root, expected, rtol=1e-8, atol=1e-9)  # λ is known to 1e-6
+    root, _ = narrow[p]
+    np.testing.assert_allclose(root, expected, rtol=1e-2, atol=1e-2 * np.abs(root).max())
+    if POWERS[p]:
+        np.testing.assert_allclose(root, theirs[p][0], atol=1e-2 * np.abs(root).max())
+
+
+inverse_root = jax.jit(gradtx.matrix_inverse_pth_root, static_argnames=("p", "num_iters", "error_tolerance"))
 
 
 def test_an_inverse_root_doubles_its_digits_at_each_step() -> None:
     """Of a ratio of 10⁴ between eigenvalues: eleven steps of at most (3/2)² to reach 1, and a few more."""
     with jax.enable_x64(True):
-        _, error = gradtx.matrix_inverse_pth_root(jnp.asarray(_positive(7)), 2, 20, error_tolerance=1e-13)
+        _, error = inverse_root(_positive(7), 2, 20, error_tolerance=1e-13)
         assert error <= 1e-10
 
 
 def test_an_inverse_root_of_one_number_and_what_is_refused() -> None:
-    root, _ = gradtx.matrix_inverse_pth_root(jnp.full((1, 1), 16.0), 4)
+    root, _ = inverse_root(np.full((1, 1), 16.0, np.float32), 4)
     np.testing.assert_allclose(root, [[0.5]], rtol=1e-5)
-    assert gradtx.matrix_inverse_pth_root(jnp.eye(3, dtype=jnp.bfloat16), 2)[0].dtype == jnp.bfloat16
+    square = functools.partial(gradtx.matrix_inverse_pth_root, p=2)
+    assert jax.eval_shape(square, jnp.eye(3, dtype=jnp.bfloat16))[0].dtype == jnp.bfloat16
     with pytest.raises(ValueError, match="p must be a whole number"):
         gradtx.matrix_inverse_pth_root(jnp.eye(2), 0)
     with pytest.raises(ValueError, match="must be square"):
@@ -645,11 +686,12 @@ def test_an_inverse_root_of_one_number_and_what_is_refused() -> None:
 
 def test_power_iteration_finds_the_dominant_eigenvalue() -> None:
     a = _positive(6)
-    value, vector = gradtx.power_iteration(jnp.asarray(a, jnp.float32))
+    find = jax.jit(gradtx.power_iteration)
+    value, vector = find(a.astype(np.float32))
     np.testing.assert_allclose(value, 10.0, rtol=1e-6)
-    np.testing.assert_allclose(a @ vector, 10.0 * vector, atol=1e-4)
-    np.testing.assert_allclose(gradtx.power_iteration(-jnp.asarray(a, jnp.float32))[0], -10.0, rtol=1e-6)
-    theirs, _ = optax.power_iteration(jnp.asarray(a, jnp.float32))
+    np.testing.assert_allclose(a @ vector, 10.0 * np.asarray(vector), atol=1e-4)
+    np.testing.assert_allclose(find(-a.astype(np.float32))[0], -10.0, rtol=1e-6)
+    theirs, _ = jax.jit(optax.power_iteration)(a.astype(np.float32))
     np.testing.assert_allclose(value, theirs, rtol=1e-6)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import gradtx
 from gradtx import tree
 from gradtx.packed import packed
+from tests import whole
 from tests.reference.case import Case
 from tests.test_exact import CASES as ALL
 from tests.test_exact import _gradients, _run, _start, extra
@@ -40,7 +43,7 @@ PARAMS = {
 
 
 def given(tx, value=1.0):
-    return {name: jnp.asarray(value) for name in extra(tx)}
+    return {name: np.float32(value) for name in extra(tx)}
 
 
 def loss(params):
@@ -69,7 +72,7 @@ def test_init_is_abstract(name: str) -> None:
     tx = MADE[name]
     shapes = jax.eval_shape(lambda: PARAMS)
     abstract = jax.eval_shape(tx.init, shapes)
-    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, tx.init(PARAMS))
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, whole.init(tx, PARAMS))
 
 
 @pytest.mark.parametrize("name", ["cocob", "dog", "dowg", "ldog", "mechanize", "prodigy"])
@@ -84,30 +87,35 @@ def test_state_is_born_where_it_belongs(name: str) -> None:
     """Sharded like the parameters by out_shardings, on 8 devices, and it stays there."""
     tx = MADE[name]
     mesh = Mesh(np.asarray(jax.devices()), ("d",))
-    params = {"w": jnp.arange(64.0).reshape(8, 8) / 64, "b": jnp.ones(8)}
-    split, whole = NamedSharding(mesh, PartitionSpec("d")), NamedSharding(mesh, PartitionSpec())
+    params = {"w": np.arange(64, dtype=np.float32).reshape(8, 8) / 64, "b": np.ones(8, np.float32)}
+    split, everywhere = NamedSharding(mesh, PartitionSpec("d")), NamedSharding(mesh, PartitionSpec())
     params = jax.device_put(params, split)
     abstract = jax.eval_shape(tx.init, params)
-    places = jax.tree.map(lambda x: split if x.shape in ((8, 8), (8,)) else whole, abstract)
+    places = jax.tree.map(lambda x: split if x.shape in ((8, 8), (8,)) else everywhere, abstract)
     state = jax.jit(tx.init, out_shardings=places)(params)
     for leaf, place in zip(jax.tree.leaves(state), jax.tree.leaves(places), strict=True):
         assert leaf.sharding.is_equivalent_to(place, leaf.ndim)
     alone = jax.device_get(params)
-    alone_state = tx.init(alone)
+    alone_state = whole.init(tx, alone)
+    step, step_alone = _step(tx, place=(split, places)), _step(tx)
     for _ in range(3):
-        after, state = _step(tx, params, state, place=(split, places))
-        alone, alone_state = _step(tx, alone, alone_state)
-        params = after
+        params, state = step(params, state)
+        alone, alone_state = step_alone(alone, alone_state)
     assert params["w"].sharding.is_equivalent_to(split, 2)
     chex.assert_trees_all_close(jax.device_get(params), jax.device_get(alone), rtol=1e-5, atol=1e-6)
 
 
-def _step(tx, params, state, place=None):
+def _step(tx, place=None):
     def step(params, state):
         updates, state = tx.update(jax.tree.map(lambda p: 2 * p, params), state, params, **given(tx))
         return gradtx.apply_updates(params, updates), state
 
-    return jax.jit(step, out_shardings=place)(params, state)
+    return jax.jit(step, out_shardings=place)
+
+
+@functools.cache
+def _donating(tx):
+    return gradtx.make_step(tx)
 
 
 @pytest.mark.parametrize("how", ["eager", "jitted"])
@@ -118,7 +126,7 @@ def test_parameters_and_state_are_donated_together(name: str, how: str) -> None:
     state = (jax.jit(tx.init) if how == "jitted" else tx.init)(params)
     places = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((params, state)) if x.size]
     assert len(set(places)) == len(places)
-    step, grads = gradtx.make_step(tx), jax.tree.map(lambda p: 2 * p, PARAMS)
+    step, grads = _donating(tx), jax.tree.map(lambda p: 2 * np.asarray(p), PARAMS)
     for _ in range(3):
         params, state = step(params, state, grads, **given(tx))
     assert np.all(np.isfinite(params["kernel"]))
@@ -132,8 +140,9 @@ def test_parameters_and_state_are_donated_together(name: str, how: str) -> None:
 def test_nothing_at_first_and_zero_parameters_are_finite(name: str, dtype: str) -> None:
     tx, params = MADE[name], {"w": jnp.zeros((2, 3), dtype), "none": None}
     state = tx.init(params)
+    # One by one: at one shape all of them have few operations between them.
     for size in (0.0, 0.0, 1.0, 0.0, 0.5):
-        grads = {"w": jnp.full((2, 3), size, dtype), "none": None}
+        grads = {"w": np.full((2, 3), size, jnp.dtype(dtype)), "none": None}
         updates, state = tx.update(grads, state, params, **given(tx))
         assert updates["w"].dtype == params["w"].dtype
         params = gradtx.apply_updates(params, updates)
@@ -145,15 +154,16 @@ def test_nothing_at_first_and_zero_parameters_are_finite(name: str, dtype: str) 
 @every
 def test_packed_parameters_give_the_same(name: str) -> None:
     tx = MADE[name]
-    params = {"w": PARAMS["kernel"], "b": jnp.ones(3), "s": jnp.asarray(0.5)}
+    params = {"w": np.asarray(PARAMS["kernel"]), "b": np.ones(3, np.float32), "s": np.float32(0.5)}
     layout = gradtx.packing(params)
+    pack, unpack = jax.jit(layout.pack), jax.jit(layout.unpack)
     flat, ours = packed(tx, layout), tx
-    state, expected = flat.init(layout.pack(params)), ours.init(params)
+    state, expected = flat.init(pack(params)), ours.init(params)
     for t in range(3):
-        grads = jax.tree.map(lambda p, t=t: 2 * p + t, params)
-        updates, state = flat.update(layout.pack(grads), state, layout.pack(params), **given(tx))
+        grads = jax.tree.map(lambda p, t=t: np.float32(2 * p + t), params)
+        updates, state = flat.update(pack(grads), state, pack(params), **given(tx))
         wanted, expected = ours.update(grads, expected, params, **given(tx))
-        chex.assert_trees_all_close(layout.unpack(updates), wanted, rtol=1e-5, atol=1e-9)
+        chex.assert_trees_all_close(unpack(updates), wanted, rtol=1e-5, atol=1e-9)
     if name not in ("ldog",):  # which asks for leaves
         assert "unpacked" not in repr(flat.expand())
 
@@ -230,9 +240,9 @@ def _replay(tx, before, curvature, dtype=np.float64):
         return after, (updates, getattr(state[0], "distance", ()))
 
     with jax.enable_x64(dtype == np.float64):
-        stacked = jax.tree.map(lambda x: jnp.asarray(x, dtype), (grads, before, extra(tx)))
-        run = jax.jit(lambda s, x: jax.lax.scan(step, s, x)[1])
-        return jax.tree.map(np.asarray, run(tx.init([p[0] for p in stacked[1]]), stacked))
+        stacked = jax.tree.map(lambda x: np.asarray(x, dtype), (grads, before, extra(tx)))
+        run = jax.jit(lambda p, x: jax.lax.scan(step, tx.init(p), x)[1])
+        return jax.device_get(run([p[0] for p in stacked[1]], stacked))
 
 
 # ---------------------------------------------------------------- the loss
@@ -300,35 +310,35 @@ def _with_optax(f):
 
 
 def test_polyaks_scaling_multiplies_where_optaxs_divides() -> None:
-    g, options = jnp.asarray([2.0]), {"max_learning_rate": 10.0, "scaling": 0.5}
+    g, options = np.asarray([2.0], np.float32), {"max_learning_rate": 10.0, "scaling": 0.5}
     ours = gradtx.polyak_sgd(**options)
     theirs = optax.polyak_sgd(**options)
-    mine, _ = ours.update(g, ours.init(g), g, value=1.0)
-    peer, _ = _with_optax(lambda: theirs.update(g, theirs.init(g), g, value=1.0))
+    mine, _ = whole.update(ours, g, ours.init(g), g, value=1.0)
+    peer, _ = _with_optax(lambda: whole.update(theirs, g, theirs.init(g), g, value=1.0))
     np.testing.assert_allclose(mine, -0.5 * (1.0 / 4.0) * 2.0)
     np.testing.assert_allclose(peer, -(1.0 / 4.0) * 2.0 / 0.5)
 
 
 def test_small_gradients_still_step_where_optaxs_do_not() -> None:
     """‖g‖² = 1e-18, below float64's ε."""
-    g = jnp.asarray([1e-9])
+    g = np.asarray([1e-9], np.float32)
     for make, peer in (
         (gradtx.polyak_sgd, optax.polyak_sgd),
         (gradtx.momo, optax.contrib.momo),
     ):
         ours, theirs = make(), peer()
-        mine, _ = ours.update(g, ours.init(g), g, value=1.0)
-        other, _ = _with_optax(lambda t=theirs: t.update(g, t.init(g), g, value=1.0))
+        mine, _ = whole.update(ours, g, ours.init(g), g, value=1.0)
+        other, _ = _with_optax(lambda t=theirs: whole.update(t, g, t.init(g), g, value=1.0))
         np.testing.assert_allclose(mine, -1e-9, rtol=1e-6)
         np.testing.assert_array_equal(other, 0)
 
 
 def test_momos_step_shrinks_with_the_parameters_where_optaxs_does_not() -> None:
     """From θ = 1 with g = 1, f = 1, λ = 1 and w = 0.5, where τ is 1."""
-    p = jnp.ones(1)
+    p = np.ones(1, np.float32)
     ours, theirs = gradtx.momo(weight_decay=0.5), optax.contrib.momo(weight_decay=0.5)
-    mine, _ = ours.update(p, ours.init(p), p, value=1.0)
-    peer, _ = _with_optax(lambda: theirs.update(p, theirs.init(p), p, value=1.0))
+    mine, _ = whole.update(ours, p, ours.init(p), p, value=1.0)
+    peer, _ = _with_optax(lambda: whole.update(theirs, p, theirs.init(p), p, value=1.0))
     np.testing.assert_allclose(p + mine, (1 - 1.0) / 1.5, atol=1e-7)
     np.testing.assert_allclose(p + peer, 1 / 1.5 - 1.0, rtol=1e-6)
 
@@ -336,24 +346,24 @@ def test_momos_step_shrinks_with_the_parameters_where_optaxs_does_not() -> None:
 @pytest.mark.parametrize("name", ["dadapt_adamw", "prodigy"])
 def test_a_first_gradient_of_zeros_leaves_the_estimate_where_optaxs_becomes_nan(name: str) -> None:
     ours, theirs = MADE[name], getattr(optax.contrib, name)()
-    p, zeros = jnp.ones(3), jnp.zeros(3)
-    _, mine = ours.update(zeros, ours.init(p), p)
-    _, peer = _with_optax(lambda: theirs.update(zeros, theirs.init(p), p))
-    assert mine[0].distance == np.float32(1e-6)
+    p, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    _, mine = whole.update(ours, zeros, whole.init(ours, p), p)
+    _, peer = _with_optax(lambda: whole.update(theirs, zeros, whole.init(theirs, p), p))
+    assert np.asarray(mine[0].distance) == np.float32(1e-6)
     assert np.isnan(peer.estim_lr)
 
 
 def test_prodigys_eps_is_multiplied_by_the_estimate_of_its_gradient() -> None:
     """At the second step d has grown from 1 to d₂: v = d₁² g², and the root of it is compared with d₁ ε."""
     options = {"betas": (0.0, 0.0), "beta3": 0.0, "eps": 1.0, "estim_lr0": 1.0}
-    grads = [jnp.asarray([1.0]), jnp.asarray([0.01])]
+    grads = [np.asarray([1.0], np.float32), np.asarray([0.01], np.float32)]
     ours, theirs = gradtx.prodigy(**options, bias_correction=False), optax.contrib.prodigy(**options)
     ends = []
     for tx in (ours, theirs):
-        p, path = jnp.asarray([0.0]), []
-        state = tx.init(p)
+        p, path = np.asarray([0.0], np.float32), []
+        state = whole.init(tx, p)
         for g in grads:
-            u, state = _with_optax(lambda tx=tx, g=g, s=state, p=p: tx.update(g, s, p))
+            u, state = _with_optax(lambda tx=tx, g=g, s=state, p=p: whole.update(tx, g, s, p))
             path.append(float(u[0]))
             p = p - 5.0  # far, so that the estimate is 5
         ends.append(path)
@@ -362,15 +372,15 @@ def test_prodigys_eps_is_multiplied_by_the_estimate_of_its_gradient() -> None:
 
 
 def test_normalize_leaves_zeros_where_optax_makes_nan() -> None:
-    g = {"a": jnp.asarray([3.0, 0.0]), "b": jnp.asarray(4.0)}
+    g = {"a": np.asarray([3.0, 0.0], np.float32), "b": np.float32(4.0)}
     ours, theirs = gradtx.normalize(), optax.contrib.normalize()
-    mine, _ = ours.update(g, ours.init(g))
-    peer, _ = theirs.update(g, theirs.init(g))
+    mine, _ = whole.update(ours, g, ours.init(g))
+    peer, _ = whole.update(theirs, g, theirs.init(g))
     chex.assert_trees_all_close(mine, peer, rtol=1e-6)
-    chex.assert_trees_all_close(mine, {"a": jnp.asarray([0.6, 0.0]), "b": jnp.asarray(0.8)}, rtol=1e-6)
-    zeros = jax.tree.map(jnp.zeros_like, g)
-    chex.assert_trees_all_equal(ours.update(zeros, ours.init(g))[0], zeros)
-    assert np.isnan(theirs.update(zeros, theirs.init(g))[0]["b"])
+    chex.assert_trees_all_close(mine, {"a": np.asarray([0.6, 0.0]), "b": np.asarray(0.8)}, rtol=1e-6)
+    zeros = jax.tree.map(np.zeros_like, g)
+    chex.assert_trees_all_equal(whole.update(ours, zeros, ours.init(g))[0], zeros)
+    assert np.isnan(whole.update(theirs, zeros, theirs.init(g))[0]["b"])
 
 
 # ---------------------------------------------------------------- it learns
@@ -388,7 +398,7 @@ def test_one_setting_solves_a_problem_of_any_size(name: str, steps: int) -> None
     x = jax.random.normal(jax.random.key(0), (64, 5))
 
     def losses(scale):
-        goal = scale * jnp.asarray([1.0, -2.0, 3.0, -0.5, 0.1])
+        goal = scale * np.asarray([1.0, -2.0, 3.0, -0.5, 0.1], np.float32)
 
         def squares(params):
             return jnp.mean(jnp.square(x @ params["w"] + params["b"] - x @ goal))
@@ -396,7 +406,7 @@ def test_one_setting_solves_a_problem_of_any_size(name: str, steps: int) -> None
         start = {"w": jnp.zeros(5), "b": jnp.zeros(())}
         return train(MADE[name], start, steps, squares)[1]
 
-    values = jax.vmap(losses)(jnp.asarray([1e-2, 1.0, 1e2]))
+    values = np.asarray(jax.jit(jax.vmap(losses))(np.asarray([1e-2, 1.0, 1e2], np.float32)))
     np.testing.assert_array_less(values[:, -1], 1e-3 * values[:, 0])
 
 
@@ -413,7 +423,8 @@ def test_noisy_descent_is_descent_with_noise() -> None:
     )
     quiet, still = gradtx.noisy_sgd(0.1, eta=0.0), gradtx.sgd(0.1)
     g = {"w": PARAMS["kernel"]}
-    chex.assert_trees_all_equal(quiet.update(g, quiet.init(g))[0], still.update(g, still.init(g))[0])
+    made, expected = (whole.update(tx, g, tx.init(g))[0] for tx in (quiet, still))
+    chex.assert_trees_all_equal(made, expected)
     assert gradtx.noisy_sgd(0.1, key=jax.random.key(3)) == gradtx.noisy_sgd(0.1, key=(0, 3))
 
 
@@ -500,13 +511,8 @@ def test_decays_may_change_at_every_step() -> None:
     theta, grads, values = rng.normal(size=7), rng.normal(size=(20, 7)), rng.uniform(0.5, 2, size=20)
     for tx, loop in made:
         with jax.enable_x64(True):
-            params, state, path = jnp.asarray(theta), tx.init(jnp.asarray(theta)), []
-            step = jax.jit(tx.update)
-            for g, f in zip(grads, values, strict=True):
-                more = {"value": jnp.asarray(f)} if extra(tx) else {}
-                updates, state = step(jnp.asarray(g), state, params, **more)
-                params = gradtx.apply_updates(params, updates)
-                path.append(np.asarray(params))
+            more = {"value": values} if extra(tx) else {}
+            path = whole.follow(tx, theta, grads, only="params", **more)
         np.testing.assert_allclose(path, loop(theta, grads, values), rtol=1e-9, atol=1e-11)
 
 
@@ -527,14 +533,18 @@ def test_a_first_step_is_what_it_is_said_to_be() -> None:
 @pytest.mark.parametrize("shape", [(8, 5), (8,), (), (0, 3)])
 def test_sums_that_a_gpu_makes_at_once_are_those_of_one_by_one(shape) -> None:
     """Which form is compiled depends on the platform; here both are, also over arrays that are divided."""
-    x, y = jax.random.normal(jax.random.key(0), (2, *shape))
-    np.testing.assert_allclose(tree._at_once(x, y), tree._one_by_one(x, y), rtol=1e-5, atol=1e-6)
-    ours, theirs = (jax.grad(lambda x, f=f: f(x, y)[0]) for f in (tree._at_once, tree._one_by_one))
-    np.testing.assert_array_equal(ours(x), theirs(x))
+    x, y = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+
+    def both(f):
+        return jax.jit(lambda x, y: (f(x, y), jax.grad(lambda x: f(x, y)[0])(x)))(x, y)
+
+    (ours, slope), (theirs, expected) = both(tree._at_once), both(tree._one_by_one)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(slope, expected)
     if shape[:1] == (8,):
         split = NamedSharding(Mesh(np.asarray(jax.devices()), ("d",)), PartitionSpec("d"))
         divided = jax.jit(tree._at_once)(*jax.device_put((x, y), split))
-        np.testing.assert_allclose(divided, tree._one_by_one(x, y), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(divided, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_several_totals_are_each_the_total_of_its_function() -> None:
@@ -546,46 +556,59 @@ def test_several_totals_are_each_the_total_of_its_function() -> None:
     assert [float(x) for x in tree.totals((tree.inner, tree.inner), {}, {})] == [0.0, 0.0]
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _safe_norms(library, axis, x):
+    """And root mean squares, with their derivatives."""
+
+    def total(keepdims, x):
+        norms = library.safe_norm(x, 0.1, axis=axis, keepdims=keepdims)
+        return norms.sum(), norms
+
+    norms = [jax.value_and_grad(lambda x, k=k: total(k, x), has_aux=True)(x) for k in (False, True)]
+    return norms, jax.value_and_grad(lambda x: library.safe_root_mean_squares(x, 0.1))(x)
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 3)])
 @pytest.mark.parametrize("axis", [None, 0])
 @pytest.mark.parametrize("size", [0.0, 1e-3, 2.0])
 def test_safe_norms_are_optaxs_with_their_derivatives(shape, axis, size) -> None:
-    x = size * jnp.arange(1.0, 1.0 + float(np.prod(shape))).reshape(shape)
-    for keepdims in (False, True):
-
-        def both(library, keepdims=keepdims):
-            def norms(x):
-                return library.safe_norm(x, 0.1, axis=axis, keepdims=keepdims)
-
-            return norms(x), jax.grad(lambda x: norms(x).sum())(x)
-
-        chex.assert_trees_all_close(both(gradtx), _with_optax(lambda b=both: b(optax)), rtol=1e-6)
-    ours = jax.value_and_grad(lambda x: gradtx.safe_root_mean_squares(x, 0.1))(x)
-    theirs = _with_optax(lambda: jax.value_and_grad(lambda x: optax.safe_root_mean_squares(x, 0.1))(x))
+    x = np.float32(size) * np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape)
+    ours, theirs = _safe_norms(gradtx, axis, x), _with_optax(lambda: _safe_norms(optax, axis, x))
     chex.assert_trees_all_close(ours, theirs, rtol=1e-6)
 
 
 def test_safe_norms_take_other_orders_and_narrow_numbers() -> None:
-    x = jnp.asarray([[3.0, -4.0], [0.0, 12.0]])
-    for order in (1, 2, jnp.inf, "fro", "nuc"):
-        ours = gradtx.safe_norm(x, 0.1, order)
-        np.testing.assert_allclose(ours, jnp.linalg.norm(x, order), rtol=1e-6)
-    narrow = jnp.full(4, 300.0, jnp.float16)  # whose squares are infinite
-    assert gradtx.safe_norm(narrow, 0.1) == 600.0
-    assert gradtx.safe_norm(narrow, 0.1).dtype == jnp.float16
-    assert gradtx.safe_root_mean_squares(narrow, 0.1) == 300.0
-    assert np.isnan(gradtx.safe_norm(jnp.asarray([jnp.nan]), 0.1))
+    x = np.asarray([[3.0, -4.0], [0.0, 12.0]], np.float32)
+    orders = (1, 2, np.inf, "fro", "nuc")
+    for order, ours in zip(
+        orders, jax.jit(lambda x: [gradtx.safe_norm(x, 0.1, o) for o in orders])(x), strict=True
+    ):
+        np.testing.assert_allclose(ours, np.linalg.norm(x, order), rtol=1e-6)
+    narrow = np.full(4, 300.0, np.float16)  # whose squares are infinite
+    size, rms, bad = jax.jit(
+        lambda x, y: (
+            gradtx.safe_norm(x, 0.1),
+            gradtx.safe_root_mean_squares(x, 0.1),
+            gradtx.safe_norm(y, 0.1),
+        )
+    )(narrow, np.asarray([np.nan], np.float32))
+    assert size.dtype == jnp.float16
+    assert (float(size), float(rms)) == (600.0, 300.0)
+    assert np.isnan(bad)
 
 
 def test_momo_sees_complex_parameters_as_their_two_parts() -> None:
     """Of gradients whose entries have been conjugated, as gradients of complex parameters must be."""
     rng = np.random.default_rng(5)
-    whole = jnp.asarray(rng.normal(size=(4, 3)) + 1j * rng.normal(size=(4, 3)), jnp.complex64)
-    parts, tx = {"re": whole.real, "im": whole.imag}, gradtx.momo(0.5)
-    state, of_parts = tx.init(whole), tx.init(parts)
-    for value in (3.0, 2.0, 1.5):
-        g = jnp.asarray(rng.normal(size=(4, 3)) + 1j * rng.normal(size=(4, 3)), jnp.complex64)
-        updates, state = tx.update(g, state, whole, value=value)
-        both, of_parts = tx.update({"re": g.real, "im": g.imag}, of_parts, parts, value=value)
-        np.testing.assert_allclose(updates, jax.lax.complex(both["re"], both["im"]), rtol=1e-5)
-        whole, parts = gradtx.apply_updates(whole, updates), gradtx.apply_updates(parts, both)
+
+    def normal(*shape):
+        return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+
+    def parts(z):
+        return {"re": z.real.copy(), "im": z.imag.copy()}
+
+    start, grads, tx = normal(4, 3), normal(3, 4, 3), gradtx.momo(0.5)
+    values = np.asarray([3.0, 2.0, 1.5], np.float32)
+    updates = whole.follow(tx, start, grads, only="updates", value=values)
+    both = whole.follow(tx, parts(start), parts(grads), only="updates", value=values)
+    np.testing.assert_allclose(updates, np.asarray(both["re"]) + 1j * np.asarray(both["im"]), rtol=1e-5)

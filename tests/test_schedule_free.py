@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import pytest
 
 import gradtx
 from gradtx.wrappers.schedule_free import ScheduleFreeState
+from tests import whole
 from tests.reference.schedule_free import both
 from tests.test_exact import _gradients, _start
 
@@ -25,16 +28,21 @@ SGD = gradtx.schedule_free(gradtx.sgd(0.1), 0.1)
 
 
 def grads(seed: int, params=PARAMS):
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    return structure.unflatten(
-        [jax.random.normal(k, p.shape, p.dtype) for k, p in zip(keys, leaves, strict=True)]
-    )
+    rng = np.random.default_rng(seed)
+
+    def normal(p):
+        real = rng.normal(size=p.shape)
+        return np.asarray(real if p.dtype.kind != "c" else real + 1j * rng.normal(size=p.shape), p.dtype)
+
+    return jax.tree.map(normal, params)
+
+
+step_of = functools.cache(gradtx.make_step)
 
 
 def train(tx, steps: int = 5, params=PARAMS):
-    step = gradtx.make_step(tx)
-    params, state = jax.tree.map(jnp.copy, params), tx.init(params)
+    step = step_of(tx)
+    params, state = jax.tree.map(jnp.copy, params), whole.init(tx, params)
     for i in range(steps):
         params, state = step(params, state, grads(i, params))
     return params, state
@@ -42,12 +50,16 @@ def train(tx, steps: int = 5, params=PARAMS):
 
 def run(tx, dtype, steps: int):
     """Parameters and states before each step, and after the last."""
-    params, stream = jax.tree.map(lambda x: jnp.asarray(x, dtype), (_start(), _gradients()))
-    step, state, path = gradtx.make_step(tx), tx.init(params), []
+    params, stream = jax.tree.map(lambda x: np.asarray(x, dtype), (_start(), _gradients()))
+    params = jax.tree.map(jnp.asarray, params)
+    step, state, path = step_of(tx), whole.init(tx, params), []
     for t in range(steps):
         path.append(jax.tree.map(np.asarray, (params, state)))
         params, state = step(params, state, [g[t] for g in stream])
     return [*path, jax.tree.map(np.asarray, (params, state))]
+
+
+evaluated = jax.jit(gradtx.schedule_free_eval_params)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -57,7 +69,7 @@ def test_the_average_is_the_papers(name: str) -> None:
     with jax.enable_x64(True):
         path = run(tx, np.float64, 60)[1:]
         for (params, state), (_, average) in zip(path, expected, strict=True):
-            found = gradtx.schedule_free_eval_params(state, jax.tree.map(jnp.asarray, params))
+            found = evaluated(state, params)
             chex.assert_trees_all_close(found, average, rtol=1e-12, atol=1e-14)
 
 
@@ -75,11 +87,11 @@ def test_float32_makes_one_rounding_of_the_parameters_at_each_step(name: str) ->
         with jax.enable_x64(True):
 
             def wide(x):
-                return jnp.asarray(x, jnp.float64 if x.dtype == np.float32 else x.dtype)
+                return np.asarray(x, np.float64 if x.dtype == np.float32 else x.dtype)
 
             mine, held = jax.tree.map(wide, (params, state))
-            updates, held = tx.update([jnp.asarray(g[t - 1]) for g in _gradients()], held, mine)
-            exact = gradtx.apply_updates(mine, updates), _held(held).z
+            updates, held = whole.update(tx, [g[t - 1] for g in _gradients()], held, mine)
+            exact = [p + np.asarray(u) for p, u in zip(mine, updates, strict=True)], _held(held).z
         narrow = after, _held(state_after).z
         for y, z, y_after, z_after, *exactly in zip(params, _held(state).z, *narrow, *exact, strict=True):
             largest = np.maximum.reduce([np.abs(x, dtype=np.float32) for x in (y, z, y_after, z_after)])
@@ -112,18 +124,14 @@ def _held(state) -> ScheduleFreeState:
     ids=["sgd", "adamw", "wrapper"],
 )  # fmt: skip
 def test_agrees_with_optax_while_the_rate_stays(ours, theirs) -> None:
-    mine = peers = PARAMS
-    state, reference = ours.init(mine), theirs.init(peers)
-    for i in range(30):
-        updates, state = ours.update(grads(i), state, mine)
-        mine = gradtx.apply_updates(mine, updates)
-        with jax.numpy_dtype_promotion("standard"):
-            updates, reference = theirs.update(grads(i), reference, peers)
-            peers = optax.apply_updates(peers, updates)
-            average = optax.contrib.schedule_free_eval_params(reference, peers)
+    stream = whole.stack([grads(i) for i in range(30)])
+    mine, state = whole.end(ours, PARAMS, stream)
+    with jax.numpy_dtype_promotion("standard"):
+        peers, reference = whole.end(theirs, PARAMS, stream)
+        average = jax.jit(optax.contrib.schedule_free_eval_params)(reference, peers)
     # Thirty roundings of parameters of size 1 on each side.
     chex.assert_trees_all_close(mine, peers, rtol=2e-5, atol=4e-6)
-    chex.assert_trees_all_close(gradtx.schedule_free_eval_params(state, mine), average, rtol=2e-5, atol=4e-6)
+    chex.assert_trees_all_close(evaluated(state, mine), average, rtol=2e-5, atol=4e-6)
 
 
 def test_the_warm_up_is_the_papers_and_optaxs_a_step_behind() -> None:
@@ -133,14 +141,10 @@ def test_the_warm_up_is_the_papers_and_optaxs_a_step_behind() -> None:
         "ours": gradtx.schedule_free_sgd(1.0, 4),
         "theirs": optax.contrib.schedule_free_sgd(1.0, 4),
     }.items():
-        params, state, path = {"w": jnp.zeros(())}, tx.init({"w": jnp.zeros(())}), [0.0]
         with jax.numpy_dtype_promotion("standard"):
-            for _ in range(6):
-                updates, state = tx.update({"w": jnp.ones(())}, state, params)
-                params = optax.apply_updates(params, updates)
-                z = _held(state).z if name == "ours" else state.z
-                path.append(float(z["w"]))
-        moved[name] = -np.diff(path)
+            states = whole.follow(tx, np.float32(0), np.ones(6, np.float32), only="states")
+        z = _held(states).z if name == "ours" else states.z
+        moved[name] = -np.diff(z, prepend=0.0)
     np.testing.assert_allclose(moved["ours"], [0.25, 0.5, 0.75, 1, 1, 1], rtol=1e-6)
     np.testing.assert_allclose(moved["theirs"], [0, 0.25, 0.5, 0.75, 1, 1], rtol=1e-6)
 
@@ -172,7 +176,7 @@ def test_the_average_is_found_in_any_state(nest: str) -> None:
     alone, plain = train(SGD)
     expected = gradtx.schedule_free_eval_params(plain, alone)
     chex.assert_trees_all_close(gradtx.schedule_free_eval_params(state, params), expected, rtol=1e-5)
-    assert not jnp.allclose(expected["kernel"], params["kernel"], rtol=1e-3)
+    assert not np.allclose(expected["kernel"], params["kernel"], rtol=1e-3)
 
 
 def test_leaves_of_other_optimizers_are_returned_as_they_are() -> None:
@@ -180,7 +184,7 @@ def test_leaves_of_other_optimizers_are_returned_as_they_are() -> None:
     params, state = train(tx)
     found = gradtx.schedule_free_eval_params(state, params)
     chex.assert_trees_all_equal(found["bias"], params["bias"])
-    assert not jnp.allclose(found["kernel"], params["kernel"], rtol=1e-3)
+    assert not np.allclose(found["kernel"], params["kernel"], rtol=1e-3)
 
 
 def test_the_average_of_other_layouts_is_found_through_them() -> None:
@@ -243,7 +247,7 @@ def test_a_mix_that_changes_keeps_the_average() -> None:
         for b1 in (0.9, gradtx.piecewise_constant_schedule(0.9, {2: 0.8, 4: 1.2}))
     )
     (a, s), (b, r) = train(fixed, 6), train(changing, 6)
-    assert not jnp.allclose(a["kernel"], b["kernel"], rtol=1e-4)
+    assert not np.allclose(a["kernel"], b["kernel"], rtol=1e-4)
     chex.assert_trees_all_close(
         gradtx.schedule_free_eval_params(s, a), gradtx.schedule_free_eval_params(r, b), rtol=1e-5
     )
@@ -251,13 +255,10 @@ def test_a_mix_that_changes_keeps_the_average() -> None:
 
 def test_a_narrow_iterate_keeps_the_average_where_it_belongs() -> None:
     """Steps far below z's rounding: z stays, and so must its average."""
-    params = {"w": jnp.full((), 1.0)}
+    params = {"w": np.float32(1.0)}
     tx = gradtx.schedule_free(gradtx.scale(-1.0), 1e-5, state_dtype="bfloat16")
-    state = tx.init(params)
+    params, state = whole.end(tx, params, {"w": np.full(50, 1e-5, np.float32)})
     assert state.z["w"].dtype == jnp.bfloat16
-    for _ in range(50):
-        updates, state = tx.update({"w": jnp.full((), 1e-5)}, state, params)
-        params = gradtx.apply_updates(params, updates)
     assert float(gradtx.schedule_free_eval_params(state, params)["w"]) == 1.0
     half = {"w": jnp.ones(3, jnp.bfloat16)}
     assert SGD.init(half).z["w"].dtype == jnp.float32

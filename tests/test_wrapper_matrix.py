@@ -16,7 +16,6 @@ from jax.sharding import PartitionSpec
 
 import gradtx
 from gradtx import GradientTransformation
-from tests.compiling import quick
 
 PARAMS = {
     "kernel": jnp.asarray([[1.0, -2.0, 0.5], [0.5, 3.0, 1.0]]),
@@ -163,7 +162,7 @@ def program(tx, params):
 
 def path_of(tx, params):
     mapped, *arguments = program(tx, params)
-    return jax.jit(mapped, compiler_options=quick())(*arguments)
+    return jax.jit(mapped)(*arguments)
 
 
 def numbers(tree):

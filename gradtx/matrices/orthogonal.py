@@ -114,8 +114,13 @@ def newton_schulz(
         each = each[1:]
     # A loop, because a step's three products take XLA for TPU half a minute to compile, each time anew.
     table = jnp.asarray(each, jnp.finfo(x.dtype).dtype).reshape(-1, 3)
-    x = jax.lax.scan(lambda x, row: (_step(x, _gram(x), *row), None), x, table)[0]
+    x, _ = jax.lax.scan(_next, x, table)
     return (x.mT if tall else x).astype(dtype)
+
+
+def _next(x: jax.Array, row: jax.Array) -> tuple[jax.Array, None]:
+    """A step as a body of a loop: one function, by which jax knows an eager loop again."""
+    return _step(x, _gram(x), *row), None
 
 
 def _step(x: jax.Array, gram: jax.Array, a: Any, b: Any, c: Any) -> jax.Array:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.dispatch import while_loop
 from gradtx.tree import PyTree
 
 __all__ = ["matrix_inverse_pth_root", "power_iteration"]
@@ -74,7 +75,7 @@ def power_iteration(
     image = times(v)
     start = _dot(v, image)
     infinite = jnp.full_like(tree.global_norm(v), jnp.inf)
-    v, image, eigenvalue, _, _ = jax.lax.while_loop(goes_on, step, (v, image, start, infinite, 0))
+    v, image, eigenvalue, _, _ = while_loop(goes_on, step, (v, image, start, infinite, 0))
     zero = tree.global_norm(image) == 0
     better = unit(image)
     return eigenvalue, jax.tree.map(lambda a, b: jnp.where(zero, b, a), better, v)
@@ -146,7 +147,7 @@ def matrix_inverse_pth_root(
     z = (1 + p) / (2 * numerics.norm(a))
     start = a * z, identity * z ** (1 / p)
     begin = 0, *start, away(start[0]), start[1], jnp.asarray(True)
-    _, _, root, error, before, falls = jax.lax.while_loop(goes_on, step, begin)
+    _, _, root, error, before, falls = while_loop(goes_on, step, begin)
     return jnp.where(falls, root, before).astype(given.dtype), error
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach, read_by
 from gradtx.combine import MaskedNode
+from gradtx.dispatch import cond
 from gradtx.hyperparameters import Number
 from gradtx.kinds import Integer
 from gradtx.matrices.axes import Axes, as_matrix, axes_of, only_two
@@ -127,7 +128,7 @@ class _Plan(NamedTuple):
             largest = jnp.take_along_axis(vectors, at, axis=-2)
             return vectors * jnp.conj(jnp.sign(largest))
 
-        return jax.lax.cond(renew, leading, lambda _: old, g)
+        return cond(renew, leading, lambda _: old, g)
 
     def down(self, u: jax.Array, p: jax.Array) -> jax.Array:
         g = self.matrix.of(u)

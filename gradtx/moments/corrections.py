@@ -10,6 +10,7 @@ from jax import lax
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
+from gradtx.dispatch import either_way
 from gradtx.hyperparameters import Decay, Number
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -56,7 +57,7 @@ def weight(decays: Decays, ahead: Any = None) -> jax.Array:
     return _gathered(logs)
 
 
-@numerics.either_way
+@either_way
 def _gathered(logs: jax.Array) -> jax.Array:
     return lax.neg(lax.expm1(logs))
 

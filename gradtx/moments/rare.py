@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach, read_by
+from gradtx.dispatch import cond
 from gradtx.hyperparameters import Decay
 from gradtx.kinds import Integer
 from gradtx.transformation import GradientTransformation
@@ -61,6 +62,6 @@ class rare_ema(GradientTransformation):
             return tree.cast_like(mean, state.mean), inner
 
         tree.check_like(updates, state.mean, "state's")
-        mean, inner = jax.lax.cond(state.step % self.every == 0, renew, lambda: (state.mean, state.inner))
+        mean, inner = cond(state.step % self.every == 0, renew, lambda: (state.mean, state.inner))
         out = state.mean if self.renew_after else mean
         return out, RareEmaState(numerics.safe_increment(state.step), mean, inner)

@@ -24,6 +24,7 @@ from gradtx.anatomy import Reach
 from gradtx.combine import chain, ratio
 from gradtx.curvature import hutchinson_estimator_diag_hessian
 from gradtx.decay import decoupled
+from gradtx.dispatch import cond
 from gradtx.hyperparameters import Decay, DtypeName, Number, Positive, Rate
 from gradtx.kinds import Integer
 from gradtx.masks import Mask
@@ -66,7 +67,7 @@ class print_win_rate(GradientTransformation):
             jax.debug.print("Sophia's win rate: {share}", share=share)
 
         step = numerics.safe_increment(state.step)
-        jax.lax.cond(step % self.every == 0, show, lambda: None)
+        cond(step % self.every == 0, show, lambda: None)
         return updates, PrintState(step)
 
 

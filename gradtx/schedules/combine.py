@@ -6,22 +6,21 @@ Folklore: arithmetic on schedules; each of them has its own source.
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule, affine, as_schedule, read
-from gradtx.schedules.arithmetic import as_step, real
+from gradtx.hyperparameters import Precise, Schedule, affine, as_schedule, before_rounding
+from gradtx.pairs import Number, add, multiply, pick
 from gradtx.schedules.fields import LAST, Parts, Period, ascending
 from gradtx.value import static
 
 __all__ = ["add_schedules", "join_schedules", "multiply_schedules", "per_epoch", "scale_schedule"]
 
 
-class join_schedules(Schedule):
+class join_schedules(Precise):
     """One schedule after another; each counts from the boundary at which it takes over.
 
     Args:
@@ -43,18 +42,18 @@ class join_schedules(Schedule):
             raise ValueError(f"{name}: {count} schedules need {count - 1} boundaries, not {len(ends)}.")
         object.__setattr__(self, "boundaries", ends)
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step = as_step(self, step)
+    def at(self, step: jax.Array) -> Number:
         begins, ends = (0, *self.boundaries), (*self.boundaries, LAST)
-        level = real(0.0)
+        level: Number = 0.0
         for i, (begin, end, schedule) in enumerate(zip(begins, ends, self.schedules, strict=True)):
             # Not outside of its own steps: what overflows there is not chosen, but makes NaN of a gradient.
             local = jnp.clip(step - begin, 0, max(end - begin - 1, 0))
-            level = jnp.where(step < begin, level, read(self, f"schedules[{i}]", schedule, local))
+            here = before_rounding(self, f"schedules[{i}]", schedule, local)
+            level = pick(step < begin, level, here) if begin else here
         return level
 
 
-class _Together(Schedule, abstract=True):
+class _Together(Precise, abstract=True):
     """Several schedules at the same step; nested ones of the same kind are one."""
 
     schedules: Parts
@@ -73,9 +72,8 @@ class _Together(Schedule, abstract=True):
     def _rebuild(cls, fields: dict[str, Any]) -> Any:
         return cls(*fields["schedules"])
 
-    def _read(self, step: jax.typing.ArrayLike) -> list[jax.Array]:
-        step = as_step(self, step)
-        return [read(self, f"schedules[{i}]", s, step) for i, s in enumerate(self.schedules)]
+    def _read(self, step: jax.Array) -> list[Number]:
+        return [before_rounding(self, f"schedules[{i}]", s, step) for i, s in enumerate(self.schedules)]
 
 
 class multiply_schedules(_Together):
@@ -90,8 +88,8 @@ class multiply_schedules(_Together):
     def __init__(self, *schedules: Schedule | Callable[[Any], Any]) -> None:
         self._open(schedules)
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        return functools.reduce(operator.mul, self._read(step))
+    def at(self, step: jax.Array) -> Number:
+        return functools.reduce(multiply, self._read(step))
 
 
 class add_schedules(_Together):
@@ -104,8 +102,8 @@ class add_schedules(_Together):
     def __init__(self, *schedules: Schedule | Callable[[Any], Any]) -> None:
         self._open(schedules)
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        return functools.reduce(operator.add, self._read(step))
+    def at(self, step: jax.Array) -> Number:
+        return functools.reduce(add, self._read(step))
 
 
 def scale_schedule(schedule: Any, factor: Any) -> affine:
@@ -118,7 +116,7 @@ def scale_schedule(schedule: Any, factor: Any) -> affine:
     return affine(schedule, slope=factor)
 
 
-class per_epoch(Schedule):
+class per_epoch(Precise):
     """A schedule of epochs as one of batches: s(⌊step / n⌋).
 
     It acts together with an optimizer that adapts at every batch, multiplicatively:
@@ -132,5 +130,5 @@ class per_epoch(Schedule):
     schedule: Schedule
     steps_per_epoch: Period = static()
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        return read(self, "schedule", self.schedule, as_step(self, step) // self.steps_per_epoch)
+    def at(self, step: jax.Array) -> Number:
+        return before_rounding(self, "schedule", self.schedule, step // self.steps_per_epoch)

@@ -6,12 +6,16 @@ https://arxiv.org/abs/1608.03983
 
 from __future__ import annotations
 
+from fractions import Fraction
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.hyperparameters import Schedule
-from gradtx.schedules.arithmetic import Shares, as_step, mix, number, phase, real, shares
+from gradtx.hyperparameters import Precise
+from gradtx.pairs import Number, Pair, add, dtype, multiply, number, pair, whole
+from gradtx.schedules.arithmetic import Shares, mix, phase, shares
 from gradtx.schedules.fields import LAST, Factor, Level, Period
 from gradtx.schedules.shapes import cosine, raised
 from gradtx.value import static
@@ -19,7 +23,7 @@ from gradtx.value import static
 __all__ = ["cosine_annealing_schedule", "cosine_decay_schedule", "cosine_warm_restarts_schedule"]
 
 
-class cosine_decay_schedule(Schedule):
+class cosine_decay_schedule(Precise):
     """Half a cosine from a to α a, then held: a ((1 - α)(½ (1 + cos πx))ᵉ + α).
 
     Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, equation 5,
@@ -37,12 +41,12 @@ class cosine_decay_schedule(Schedule):
     alpha: Level = 0.0
     exponent: Factor = 1.0
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        way = shares(as_step(self, step), 0, self.decay_steps)
-        return number(self.init_value) * mix(1.0, self.alpha, raised(cosine(way), self.exponent))
+    def at(self, step: jax.Array) -> Number:
+        way = shares(step, 0, self.decay_steps)
+        return multiply(number(self.init_value), mix(1.0, self.alpha, raised(cosine(way), self.exponent)))
 
 
-class cosine_annealing_schedule(Schedule):
+class cosine_annealing_schedule(Precise):
     """Half a cosine from a to b, and back, and so on: b + (a - b) ½ (1 + cos(π step / T)).
 
     It has a period of 2T and never jumps. PyTorch's CosineAnnealingLR does the same, though its
@@ -64,15 +68,15 @@ class cosine_annealing_schedule(Schedule):
     end_value: Level = 0.0
     periodic: bool = static(default=True)
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step, half = as_step(self, step), self.transition_steps
+    def at(self, step: jax.Array) -> Number:
+        half = self.transition_steps
         if self.periodic:
             _, step = phase(step, 2 * half)
             step = jnp.where(step > half, half - (step - half), step)
         return mix(self.init_value, self.end_value, cosine(shares(step, 0, half)))
 
 
-class cosine_warm_restarts_schedule(Schedule):
+class cosine_warm_restarts_schedule(Precise):
     """Half a cosine from a to b, then from a again: b + (a - b) ½ (1 + cos(π t / Tᵢ)).
 
     t counts the steps since the last restart, and cycle i takes Tᵢ = T mⁱ steps. The level jumps
@@ -93,12 +97,11 @@ class cosine_warm_restarts_schedule(Schedule):
     growth: Period = static(default=1)
     end_value: Level = 0.0
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step = as_step(self, step)
+    def at(self, step: jax.Array) -> Number:
         way = (
             _in_cycle(step, *_cycles(self.transition_steps, self.growth))
             if self.growth > 1
-            else (shares(phase(step, self.transition_steps)[1], 0, self.transition_steps))
+            else shares(phase(step, self.transition_steps)[1], 0, self.transition_steps)
         )
         return mix(self.init_value, self.end_value, cosine(way))
 
@@ -117,12 +120,17 @@ def _in_cycle(step: jax.Array, begins: list[int], lengths: list[int]) -> Shares:
     ends = [a + b for a, b in zip(begins, lengths, strict=True)]
     cycle = sum(((step >= b).astype(jnp.int32) for b in begins[1:]), jnp.zeros_like(step, jnp.int32))
 
-    def of_cycle(values: list[int], dtype: type) -> jax.Array:
-        return jnp.asarray(np.asarray(values, dtype))[cycle]
+    def of_cycle(values: list[int]) -> jax.Array:
+        return jnp.asarray(np.asarray(values, step.dtype))[cycle]
 
-    length = real(of_cycle(lengths, float))
-    passed = real(step - of_cycle(begins, int).astype(step.dtype))
+    def pair_of_cycle(values: list[Any]) -> Pair:
+        highs, lows = zip(*map(pair, values), strict=True)
+        return Pair(
+            *(jnp.asarray(np.asarray([x or 0.0 for x in part], dtype()))[cycle] for part in (highs, lows))
+        )
+
+    each = pair_of_cycle([Fraction(1, length) for length in lengths])
     inside = [min(end, LAST) for end in ends]
-    beyond = real(of_cycle([a - b for a, b in zip(ends, inside, strict=True)], float))
-    left = real(of_cycle(inside, int).astype(step.dtype) - step) + beyond
-    return Shares(left / length, passed / length)
+    beyond = pair_of_cycle([a - b for a, b in zip(ends, inside, strict=True)])
+    passed, left = whole(step - of_cycle(begins)), add(whole(of_cycle(inside) - step), beyond)
+    return Shares(multiply(left, each), multiply(passed, each))

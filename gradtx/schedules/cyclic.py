@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule
-from gradtx.schedules.arithmetic import Shares, as_step, mix, phase, power, real
+from gradtx.hyperparameters import Precise
+from gradtx.pairs import Number, multiply, pick, subtract, whole
+from gradtx.schedules.arithmetic import Shares, mix, phase
 from gradtx.schedules.fields import Choice, Factor, Level, Period
+from gradtx.schedules.powers import power
 from gradtx.value import static
 
 __all__ = ["cyclic_schedule"]
@@ -18,7 +21,7 @@ _MODES = ("triangular", "triangular2", "exp_range")
 Mode = Annotated[Literal["triangular", "triangular2", "exp_range"], Choice(*_MODES)]
 
 
-class cyclic_schedule(Schedule):
+class cyclic_schedule(Precise):
     """A straight line from a to a peak and one back, again and again; the peaks may decay towards a.
 
     The peak is b in mode 'triangular'; a + (b - a) / 2ᶜ in cycle c = 0, 1, ... in mode
@@ -45,18 +48,17 @@ class cyclic_schedule(Schedule):
     mode: Mode = static(default="triangular")
     decay_rate: Factor = 1.0
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step, rise, fall = as_step(self, step), self.up_steps, self.down_steps or self.up_steps
+    def at(self, step: jax.Array) -> Number:
+        rise, fall = self.up_steps, self.down_steps or self.up_steps
         cycle, at = phase(step, rise + fall)
         rising, past = at <= rise, jnp.maximum(at - rise, 0)
-        way = Shares(
-            jnp.where(rising, real(rise - at) / rise, real(past) / fall),
-            jnp.where(rising, real(at) / rise, real(fall - past) / fall),
-        )
+        each = pick(rising, Fraction(1, rise), Fraction(1, fall))
+        down, up = jnp.where(rising, rise - at, past), jnp.where(rising, at, fall - past)
+        way = Shares(*(multiply(whole(n, max(rise, fall)), each) for n in (down, up)))
         return mix(self.init_value, self._peak(step, cycle), way)
 
     def _peak(self, step: jax.Array, cycle: jax.Array) -> Any:
         if self.mode == "triangular":
             return self.peak_value
         left = power(0.5, cycle) if self.mode == "triangular2" else power(self.decay_rate, step)
-        return mix(self.init_value, self.peak_value, Shares(1 - left, left))
+        return mix(self.init_value, self.peak_value, Shares(subtract(1.0, left), left))

@@ -8,15 +8,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule
-from gradtx.schedules.arithmetic import as_step, number, power, real
+from gradtx.hyperparameters import Precise
+from gradtx.pairs import Number, below, multiply, number, pick
 from gradtx.schedules.fields import Boundaries, Factor, Level, Period, Steps
+from gradtx.schedules.powers import power
 from gradtx.value import static
 
 __all__ = ["exponential_decay", "multi_step_schedule", "step_decay_schedule"]
 
 
-class exponential_decay(Schedule):
+class exponential_decay(Precise):
     """Multiply by r every T steps: a rˣ, with x = (step - begin) / T, or its floor.
 
     Args:
@@ -35,20 +36,21 @@ class exponential_decay(Schedule):
     staircase: bool = static(default=False)
     end_value: Level | None = None
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        passed = jnp.maximum(as_step(self, step) - self.transition_begin, 0)
+    def at(self, step: jax.Array) -> Number:
+        passed = jnp.maximum(step - self.transition_begin, 0)
         if self.staircase:
             factor = power(self.decay_rate, passed // self.transition_steps)
         else:
             factor = power(self.decay_rate, passed, self.transition_steps)
-        level = number(self.init_value) * factor
+        level = multiply(number(self.init_value), factor)
         if self.end_value is None:
             return level
-        end = real(self.end_value)
-        return jnp.where(real(self.decay_rate) < 1, jnp.maximum(level, end), jnp.minimum(level, end))
+        end = number(self.end_value)
+        upper = jnp.asarray(self.decay_rate) >= 1
+        return pick(below(level, end) == upper, level, end)
 
 
-class step_decay_schedule(Schedule):
+class step_decay_schedule(Precise):
     """Multiply by r at every T-th step: a r^⌊step / T⌋.
 
     Args:
@@ -61,12 +63,12 @@ class step_decay_schedule(Schedule):
     transition_steps: Period = static()
     decay_rate: Factor = 0.1
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+    def at(self, step: jax.Array) -> Number:
         stairs = exponential_decay(self.init_value, self.transition_steps, self.decay_rate, staircase=True)
-        return stairs(as_step(self, step))
+        return stairs.at(step)
 
 
-class multi_step_schedule(Schedule):
+class multi_step_schedule(Precise):
     """Multiply by r at each of the given steps: a rᵏ, with k of them reached.
 
     For a factor of its own at each step, see piecewise_constant_schedule.
@@ -84,9 +86,8 @@ class multi_step_schedule(Schedule):
     boundaries: Boundaries = static()
     decay_rate: Factor = 0.1
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step = as_step(self, step)
+    def at(self, step: jax.Array) -> Number:
         reached = sum(
             ((step >= b).astype(jnp.int32) for b in self.boundaries), jnp.zeros_like(step, jnp.int32)
         )
-        return number(self.init_value) * power(self.decay_rate, reached)
+        return multiply(number(self.init_value), power(self.decay_rate, reached))

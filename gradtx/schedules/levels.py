@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import jax
 
-from gradtx.hyperparameters import Schedule
-from gradtx.schedules.arithmetic import as_step, mix, real, shares
+from gradtx.hyperparameters import Precise
+from gradtx.pairs import Number, number
+from gradtx.schedules.arithmetic import mix, shares
 from gradtx.schedules.fields import Factor, Level, Period, Steps
 from gradtx.schedules.shapes import raised
 from gradtx.value import static
@@ -16,7 +17,7 @@ from gradtx.value import static
 __all__ = ["constant_schedule", "linear_schedule", "polynomial_schedule"]
 
 
-class constant_schedule(Schedule):
+class constant_schedule(Precise):
     """The same number at every step.
 
     Args:
@@ -25,11 +26,11 @@ class constant_schedule(Schedule):
 
     value: Level
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        return real(self.value)
+    def at(self, step: jax.Array) -> Number:
+        return number(self.value)
 
 
-class linear_schedule(Schedule):
+class linear_schedule(Precise):
     """From one level to another in a straight line: a + (b - a) x.
 
     x is the share of `transition_steps` that has passed since `transition_begin`, in [0, 1].
@@ -46,12 +47,12 @@ class linear_schedule(Schedule):
     transition_steps: Period = static()
     transition_begin: Steps = static(default=0)
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        way = shares(as_step(self, step), self.transition_begin, self.transition_steps)
+    def at(self, step: jax.Array) -> Number:
+        way = shares(step, self.transition_begin, self.transition_steps)
         return mix(self.init_value, self.end_value, way)
 
 
-class polynomial_schedule(Schedule):
+class polynomial_schedule(Precise):
     """From one level to another along a power of the remaining time: b + (a - b)(1 - x)ᵖ.
 
     x is the share of `transition_steps` that has passed since `transition_begin`, in [0, 1].
@@ -70,6 +71,6 @@ class polynomial_schedule(Schedule):
     transition_steps: Period = static()
     transition_begin: Steps = static(default=0)
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        way = shares(as_step(self, step), self.transition_begin, self.transition_steps)
+    def at(self, step: jax.Array) -> Number:
+        way = shares(step, self.transition_begin, self.transition_steps)
         return mix(self.init_value, self.end_value, raised(way, self.power))

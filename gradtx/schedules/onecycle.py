@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import jax
 
-from gradtx.hyperparameters import Schedule
+from gradtx.hyperparameters import Precise
 from gradtx.kinds import Real
-from gradtx.schedules.arithmetic import as_step, number
+from gradtx.pairs import Number, divide, number
 from gradtx.schedules.fields import Factor, Interpolation, Level, Period, Share
 from gradtx.schedules.piecewise import through
 from gradtx.schedules.shapes import SHAPES, cosine, linear
@@ -25,11 +25,11 @@ Start = Annotated[float, Real(0, 1, open_high=True, why="1 would leave nothing f
 
 def _ends(self: Any) -> tuple[Any, Any, Any]:
     """The level at the start, at the peak, and at the end."""
-    start = number(self.peak_value) / number(self.div_factor)
-    return start, self.peak_value, start / number(self.final_div_factor)
+    start = divide(number(self.peak_value), number(self.div_factor))
+    return start, number(self.peak_value), divide(start, number(self.final_div_factor))
 
 
-class linear_onecycle_schedule(Schedule):
+class linear_onecycle_schedule(Precise):
     """Straight lines from p/d up to the peak p, back to p/d, and down to p/(d f), which is held.
 
     Smith & Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
@@ -62,14 +62,14 @@ class linear_onecycle_schedule(Schedule):
                 "pct_final must be at least pct_start: both are shares of the whole."
             )
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+    def at(self, step: jax.Array) -> Number:
         start, peak, end = _ends(self)
         steps = self.transition_steps
         up, back = int(self.pct_start * steps), int(self.pct_final * steps)
-        return through(as_step(self, step), [(0, start), (up, peak), (back, start), (steps, end)], linear)
+        return through(step, [(0, start), (up, peak), (back, start), (steps, end)], linear)
 
 
-class cosine_onecycle_schedule(Schedule):
+class cosine_onecycle_schedule(Precise):
     """Half cosines from p/d up to the peak p and down to p/(d f), which is held.
 
     Smith & Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
@@ -89,14 +89,14 @@ class cosine_onecycle_schedule(Schedule):
     div_factor: Factor = 25.0
     final_div_factor: Factor = 1e4
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+    def at(self, step: jax.Array) -> Number:
         start, peak, end = _ends(self)
         steps = self.transition_steps
         knots = [(0, start), (int(self.pct_start * steps), peak), (steps, end)]
-        return through(as_step(self, step), knots, cosine)
+        return through(step, knots, cosine)
 
 
-class onecycle_schedule(Schedule):
+class onecycle_schedule(Precise):
     """One cycle that is over at the last of its steps, T - 1, as PyTorch counts it.
 
     From p/d up to the peak p and down to p/(d f); with three phases back to p/d in between, as long
@@ -140,9 +140,9 @@ class onecycle_schedule(Schedule):
                 "most 0.5: the way down takes as long as the way up."
             )
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+    def at(self, step: jax.Array) -> Number:
         start, peak, end = _ends(self)
         up, last = self.pct_start * self.transition_steps, self.transition_steps - 1
         back = [(2 * up - 2, start)] if self.three_phase else []
         knots = [(0, start), (up - 1, peak), *back, (last, end)]
-        return through(as_step(self, step), knots, SHAPES[self.interpolate_type])
+        return through(step, knots, SHAPES[self.interpolate_type])

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule
+from gradtx.hyperparameters import Precise
 from gradtx.kinds import Maybe, Real
-from gradtx.schedules.arithmetic import Shares, as_step, mix, number, real, shares_between
+from gradtx.pairs import Number, multiply, number, pick
+from gradtx.schedules.arithmetic import Shares, mix, shares_between
 from gradtx.schedules.fields import Count, Interpolation, Level
 from gradtx.schedules.shapes import SHAPES
 from gradtx.value import static
@@ -41,12 +42,12 @@ def _levels(init_value: Any, scales: Mapping[int, Any] | None) -> list[tuple[int
     level = number(init_value)
     found = [(0, level)]
     for boundary, factor in sorted((scales or {}).items()):
-        level = level * number(factor)
+        level = multiply(level, number(factor))
         found.append((boundary, level))
     return found
 
 
-class piecewise_constant_schedule(Schedule):
+class piecewise_constant_schedule(Precise):
     """A level that is multiplied at given steps, and held in between.
 
     Args:
@@ -60,16 +61,14 @@ class piecewise_constant_schedule(Schedule):
     init_value: Level
     boundaries_and_scales: Scales = None
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step = as_step(self, step)
+    def at(self, step: jax.Array) -> Number:
         (_, level), *rest = _levels(self.init_value, self.boundaries_and_scales)
-        level = real(level)
         for boundary, after in rest:
-            level = jnp.where(step >= boundary, real(after), level)
+            level = pick(step >= boundary, after, level)
         return level
 
 
-class piecewise_interpolate_schedule(Schedule):
+class piecewise_interpolate_schedule(Precise):
     """From level to level through given steps, along straight lines or half cosines.
 
     The level at a boundary is the level at the boundary before, times the boundary's scale; the
@@ -88,22 +87,24 @@ class piecewise_interpolate_schedule(Schedule):
     init_value: Level
     boundaries_and_scales: Scales = None
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+    def at(self, step: jax.Array) -> Number:
         knots = _levels(self.init_value, self.boundaries_and_scales)
-        return through(as_step(self, step), knots, SHAPES[self.interpolate_type])
+        return through(step, knots, SHAPES[self.interpolate_type])
 
 
 def through(
-    step: jax.Array, knots: Sequence[tuple[float, Any]], shape: Callable[[Shares], Shares]
-) -> jax.Array:
+    step: jax.Array, knots: Sequence[tuple[float, Number]], shape: Callable[[Shares], Shares]
+) -> Number:
     """The level on the way through knots (step, level), held before the first and after the last.
 
     Knots may lie between two steps. One that does not lie behind its predecessor is a jump.
     """
-    level = real(knots[0][1])
+    level = knots[0][1]
     for (begin, first), (end, second) in itertools.pairwise(knots):
-        here = real(second)
-        if begin < end:
-            here = mix(first, second, shape(shares_between(step, begin, end)))
-        level = jnp.where(step >= math.ceil(begin), here, level)
+        inside = range(math.ceil(begin), math.ceil(end))
+        if inside:
+            held = jnp.clip(step, inside[0], inside[-1])
+            way = shape(shares_between(held, begin, end))
+            level = pick(step >= inside[0], mix(first, second, way), level)
+        level = pick(step >= math.ceil(max(begin, end)), second, level)
     return level

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import jax
 
-from gradtx.hyperparameters import Schedule
-from gradtx.schedules.arithmetic import as_step
+from gradtx.hyperparameters import Precise
+from gradtx.pairs import Number
 from gradtx.schedules.combine import join_schedules
 from gradtx.schedules.warmup import warmup_cosine_decay_schedule
 
@@ -47,7 +47,7 @@ Cycles = Annotated[
 ]
 
 
-class sgdr_schedule(Schedule):
+class sgdr_schedule(Precise):
     """Cycles of a warm-up and half a cosine, one after another; the last one's end is held.
 
     For cycles that are alike, or grow by a factor, and have no warm-up: cosine_warm_restarts_schedule.
@@ -65,7 +65,7 @@ class sgdr_schedule(Schedule):
 
     cosine_kwargs: Cycles
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+    def at(self, step: jax.Array) -> Number:
         cycles: Any = self.cosine_kwargs
         ends = tuple(itertools.accumulate(cycle.decay_steps for cycle in cycles))
-        return join_schedules(cycles, ends[:-1])(as_step(self, step))
+        return join_schedules(cycles, ends[:-1]).at(step)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax
 
-from gradtx.hyperparameters import Schedule
-from gradtx.schedules.arithmetic import as_step, mix, shares
+from gradtx.hyperparameters import Precise
+from gradtx.pairs import Number
+from gradtx.schedules.arithmetic import mix, shares
 from gradtx.schedules.fields import Level, Period
 from gradtx.schedules.shapes import reflected
 from gradtx.value import static
@@ -13,7 +14,7 @@ from gradtx.value import static
 __all__ = ["rex_schedule"]
 
 
-class rex_schedule(Schedule):
+class rex_schedule(Precise):
     """From a to b along b + (a - b)(1 - x) / (½ + ½ (1 - x)), then b: a reflected exponential.
 
     Chen, Wolfe & Kyrillidis, "REX: Revisiting Budgeted Training with an Improved Schedule", 2022,
@@ -29,6 +30,6 @@ class rex_schedule(Schedule):
     transition_steps: Period = static()
     end_value: Level = 0.0
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        way = reflected(shares(as_step(self, step), 0, self.transition_steps))
+    def at(self, step: jax.Array) -> Number:
+        way = reflected(shares(step, 0, self.transition_steps))
         return mix(self.init_value, self.end_value, way)

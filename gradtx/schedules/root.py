@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule
-from gradtx.schedules.arithmetic import as_step, number, real
+from gradtx.hyperparameters import Precise
+from gradtx.pairs import Number, add, divide, multiply, number, pair, pick, root, whole
 from gradtx.schedules.fields import Factor, Level, Period
+from gradtx.schedules.powers import exp2, log2
 from gradtx.value import static
 
 __all__ = ["inverse_square_root_schedule", "power_schedule"]
 
 
-class inverse_square_root_schedule(Schedule):
+class inverse_square_root_schedule(Precise):
     """Up in a straight line to a peak, then down as 1 / √t: p min(t / W, √(W / t)).
 
     t = step + 1 counts updates from 1, as the paper does. The paper's ("Noam") levels for a model
@@ -29,13 +29,13 @@ class inverse_square_root_schedule(Schedule):
     peak_value: Level
     warmup_steps: Period = static()
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        updates = real(as_step(self, step)) + 1  # added as a float: 2³¹ is no int32
-        rise, fall = updates / self.warmup_steps, jnp.sqrt(self.warmup_steps / updates)
-        return number(self.peak_value) * jnp.minimum(rise, fall)
+    def at(self, step: jax.Array) -> Number:
+        updates = add(whole(step), 1)  # not in whole numbers: 2³¹ is no int32
+        rise, fall = divide(updates, self.warmup_steps), root(divide(pair(self.warmup_steps), updates))
+        return multiply(number(self.peak_value), pick(step < self.warmup_steps, rise, fall))
 
 
-class power_schedule(Schedule):
+class power_schedule(Precise):
     """A power of the step, which counts from 0: c · stepᵖ. It starts at 0 and grows without an end.
 
     Folklore: a power of the step; ADOPT's clip uses one.
@@ -48,5 +48,7 @@ class power_schedule(Schedule):
     power: Factor
     scale: Level = 1.0
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        return number(self.scale) * jnp.power(real(as_step(self, step)), number(self.power))
+    def at(self, step: jax.Array) -> Number:
+        begun = step > 0
+        grown = exp2(multiply(log2(pick(begun, whole(step), 1.0)), number(self.power)))
+        return multiply(number(self.scale), pick(begun, grown, 0.0))

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Schedule, read
-from gradtx.schedules.arithmetic import as_step, mix, real, shares
+from gradtx.hyperparameters import Precise, Schedule, before_rounding
+from gradtx.pairs import Number, multiply, pick
+from gradtx.schedules.arithmetic import mix, shares
 from gradtx.schedules.exponential import exponential_decay
 from gradtx.schedules.fields import Choice, Factor, Level, Period, Steps
 from gradtx.schedules.levels import linear_schedule
@@ -30,7 +31,7 @@ __all__ = [
 Decay = Annotated[Literal["linear", "cosine", "sqrt"], Choice(*SHAPES)]
 
 
-class warmup_constant_schedule(Schedule):
+class warmup_constant_schedule(Precise):
     """A straight line from a to the peak, which is held.
 
     Args:
@@ -43,12 +44,12 @@ class warmup_constant_schedule(Schedule):
     peak_value: Level
     warmup_steps: Period = static()
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
+    def at(self, step: jax.Array) -> Number:
         line = linear_schedule(self.init_value, self.peak_value, self.warmup_steps)
-        return line(as_step(self, step))
+        return line.at(step)
 
 
-class warmup_cosine_decay_schedule(Schedule):
+class warmup_cosine_decay_schedule(Precise):
     """A straight line from a to the peak, then half a cosine down to b, then b.
 
     As in Optax, `decay_steps` is the length of the whole schedule, the warm-up included, and the
@@ -87,14 +88,14 @@ class warmup_cosine_decay_schedule(Schedule):
                 "be larger."
             )
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step, rise = as_step(self, step), self.warmup_steps
+    def at(self, step: jax.Array) -> Number:
+        rise = self.warmup_steps
         way = raised(cosine(shares(step, rise, self.decay_steps - rise)), self.exponent)
         fall = mix(self.peak_value, self.end_value, way)
         return _risen(step, self.init_value, self.peak_value, rise, fall)
 
 
-class warmup_exponential_decay_schedule(Schedule):
+class warmup_exponential_decay_schedule(Precise):
     """A straight line from a to the peak, which is then multiplied by r every T steps.
 
     Args:
@@ -117,14 +118,14 @@ class warmup_exponential_decay_schedule(Schedule):
     staircase: bool = static(default=False)
     end_value: Level | None = None
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step, rise = as_step(self, step), self.warmup_steps
+    def at(self, step: jax.Array) -> Number:
+        rise = self.warmup_steps
         decay = exponential_decay.of(self, init_value=self.peak_value)
-        fall = decay(jnp.maximum(step - rise, 0))
+        fall = decay.at(jnp.maximum(step - rise, 0))
         return _risen(step, self.init_value, self.peak_value, rise, fall)
 
 
-class warmup_stable_decay_schedule(Schedule):
+class warmup_stable_decay_schedule(Precise):
     """A straight line from a to the peak, which is held, and a way down to b, which is held.
 
     The middle may be as long as the budget allows; a short way down ends a run at any time.
@@ -153,15 +154,15 @@ class warmup_stable_decay_schedule(Schedule):
     end_value: Level = 0.0
     decay_type: Decay = static(default="linear")
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step, rise = as_step(self, step), self.warmup_steps
+    def at(self, step: jax.Array) -> Number:
+        rise = self.warmup_steps
         since = jnp.maximum(step - rise, 0)
         way = SHAPES[self.decay_type](shares(since, self.stable_steps, self.decay_steps))
         fall = mix(self.peak_value, self.end_value, way)
         return _risen(step, self.init_value, self.peak_value, rise, fall)
 
 
-class with_warmup(Schedule):
+class with_warmup(Precise):
     """Any schedule after a warm-up: a straight line from c s(0) to s(0), then s from its start.
 
     s counts its steps from the end of the warm-up. For a warm-up *over* the first steps of a
@@ -177,14 +178,14 @@ class with_warmup(Schedule):
     warmup_steps: Steps = static()
     init_factor: Level = 0.0
 
-    def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        step, rise = as_step(self, step), self.warmup_steps
-        level = read(self, "schedule", self.schedule, jnp.maximum(step - rise, 0))
-        return level * _risen(step, self.init_factor, 1.0, rise, real(1.0))
+    def at(self, step: jax.Array) -> Number:
+        rise = self.warmup_steps
+        level = before_rounding(self, "schedule", self.schedule, jnp.maximum(step - rise, 0))
+        return multiply(level, _risen(step, self.init_factor, 1.0, rise, 1.0))
 
 
-def _risen(step: jax.Array, first: Any, peak: Any, steps: int, after: jax.Array) -> jax.Array:
+def _risen(step: jax.Array, first: Any, peak: Any, steps: int, after: Number) -> Number:
     """A straight line to the peak in `steps`, and what comes then."""
     if steps == 0:
         return after
-    return jnp.where(step < steps, mix(first, peak, shares(step, 0, steps)), after)
+    return pick(step < steps, mix(first, peak, shares(step, 0, steps)), after)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.dispatch import cond, while_loop
 from gradtx.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
 from gradtx.kinds import Integer
 from gradtx.searches.line import Line, Unbounded, along, at_least_zero, choose, guess, print_if, scaled
@@ -131,7 +132,7 @@ class scale_by_backtracking_linesearch(GradientTransformation):
             if not self.store_grad:
                 return after
             # Backwards only once, at the end; what it needs is there already.
-            back = jax.lax.cond(
+            back = cond(
                 unfinished(after), lambda: s.grad, lambda: tree.widen(pull_back(jnp.ones_like(at))[0])
             )
             return after._replace(grad=back)
@@ -143,7 +144,7 @@ class scale_by_backtracking_linesearch(GradientTransformation):
             line.grad if self.store_grad else None,
             jnp.full((), jnp.inf, dtype),
         )
-        found = jax.lax.while_loop(unfinished, shorter, start)
+        found = while_loop(unfinished, shorter, start)
         stay = jnp.isinf(found.error)
         if self.verbose:
             print_if(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.anatomy import arguments_of
+from gradtx.dispatch import cond
 from gradtx.hyperparameters import Hyperparameter, Scalar
 from gradtx.transformation import GradientTransformation, apply_updates, need_params
 from gradtx.tree import PyTree
@@ -129,7 +130,7 @@ def choose(condition: Any, yes: PyTree, no: PyTree) -> PyTree:
 
 def print_if(condition: Any, message: str, **numbers: Any) -> None:
     """Print from inside a compiled program, if the condition holds."""
-    jax.lax.cond(condition, lambda: jax.debug.print(message, ordered=False, **numbers), lambda: None)
+    cond(condition, lambda: jax.debug.print(message, ordered=False, **numbers), lambda: None)
 
 
 def scaled(updates: PyTree, step: jax.Array) -> PyTree:

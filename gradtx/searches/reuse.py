@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import tree
+from gradtx.dispatch import cond
 from gradtx.tree import PyTree
 
 __all__ = ["value_and_grad_from_state"]
@@ -44,7 +45,7 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
             now, back = jax.value_and_grad(value_fn)(params, *args, **kwargs)
             return jnp.asarray(now, value.dtype), back
 
-        return jax.lax.cond(jnp.isfinite(value), lambda: kept, compute)
+        return cond(jnp.isfinite(value), lambda: kept, compute)
 
     return value_and_grad
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
+from gradtx.dispatch import while_loop
 from gradtx.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
 from gradtx.kinds import Integer
 from gradtx.schedules.fields import Choice
@@ -165,7 +166,7 @@ class scale_by_zoom_linesearch(GradientTransformation):
 
         off = jnp.zeros((), bool)
         search = _Search(jnp.zeros((), jnp.int32), start, start, start, start, stay, off, off, off, off)
-        search = jax.lax.while_loop(lambda s: ~(s.done | s.failed), step, search)
+        search = while_loop(lambda s: ~(s.done | s.failed), step, search)
         taken = search.taken
         if self.verbose:
             print_if(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach, read_by
+from gradtx.dispatch import cond
 from gradtx.hyperparameters import DtypeName
 from gradtx.pointwise import identity
 from gradtx.transformation import Composite, GradientTransformation
@@ -101,7 +102,7 @@ class accumulate(GradientTransformation):
             gathered = self._gathered(updates, grown, weights)
             return self.inner.update(gathered, state.inner, params, **read_by(self.inner, extra))
 
-        out, inner = jax.lax.cond(complete, run, lambda: (tree.zeros_of(updates), state.inner))
+        out, inner = cond(complete, run, lambda: (tree.zeros_of(updates), state.inner))
         # Behind the branch, which only reads it: out of it, XLA for CPU would copy it.
         total = jax.tree.map(lambda s: jnp.where(complete, jnp.zeros_like(s), s), grown)
         return out, AccumulateState(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach, read_by
+from gradtx.dispatch import cond
 from gradtx.kinds import Integer
 from gradtx.schedules.fields import Choice
 from gradtx.transformation import Composite, GradientTransformation
@@ -35,13 +36,13 @@ def run_if(
 ) -> tuple[PyTree, PyTree]:
     """One update of `inner` if the condition holds; else `otherwise(updates)`, and the state as it is.
 
-    A `lax.cond`: what does not run costs nothing, and a NaN in it goes nowhere.
+    A branch: what does not run costs nothing, and a NaN in it goes nowhere.
     """
 
     def run() -> tuple[PyTree, PyTree]:
         return inner.update(updates, state, params, **read_by(inner, extra))
 
-    return jax.lax.cond(condition, run, lambda: (otherwise(updates), state))
+    return cond(condition, run, lambda: (otherwise(updates), state))
 
 
 class RunWhenState(NamedTuple):

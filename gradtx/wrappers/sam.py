@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach, read_by
 from gradtx.combine import chain
+from gradtx.dispatch import cond
 from gradtx.kinds import Integer
 from gradtx.norms import normalize_by_update_norm
 from gradtx.rate import scale_by_learning_rate
@@ -82,7 +83,7 @@ class sam_in_turn(GradientTransformation):
             return up, (before[0], after)
 
         last = state.steps_since_sync == self.sync_period - 1
-        out, after = jax.lax.cond(last, descend, ascend)
+        out, after = cond(last, descend, ascend)
         since = jnp.where(last, 0, state.steps_since_sync + 1)
         return out, SamInTurnState(since, after[0], after[1], true)
 
