@@ -12,6 +12,7 @@ Links to code (github.com) are no sources.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
@@ -27,6 +28,7 @@ _MATHEMATICS = re.compile(r" [-+=/<>] |[‖√²·⌊⌋|½₀-₉ₜᵗ]")
 _CODE = re.compile(r"[\"`]|\b[A-Za-z_]\w*\.\w+\(|\b(?:def|import|lambda|return) |gradtx\.")
 
 
+@functools.lru_cache(1024)  # an explanation asks for them at every node
 def prose(thing: Any) -> str:
     """The docstring of a class or a module up to the arguments; '' where it has none of its own."""
     text = inspect.cleandoc(vars(thing).get("__doc__") or "")
@@ -37,6 +39,7 @@ def prose(thing: Any) -> str:
     return re.split(r"\n\n(?:Args|Raises|Returns):\n", text)[0]
 
 
+@functools.lru_cache(1024)
 def summary(cls: type) -> str:
     """The first sentence."""
     first = " ".join(prose(cls).split("\n\n")[0].split())

@@ -8,6 +8,7 @@ become text. What comes out needs amsmath, and is read by MathJax and KaTeX as w
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -97,6 +98,7 @@ def latex(line: str) -> str:
     return "".join(out).strip()
 
 
+@functools.lru_cache(1024)  # the same few sentences, at every node of an explanation
 def inline(line: str, *, markdown: bool = True) -> str:
     """A sentence or a line of a formula, for Markdown or a paragraph of LaTeX: with $ around mathematics."""
     apart = " &emsp; " if markdown else r" \quad "

@@ -23,7 +23,7 @@ from benchmarks.peers import NORM, OPTIMIZERS, Peer, Problem, peers
 from gradtx import leafwise
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-TINY = times.Scale(2, 2, 0.0, (Problem(3, 600), Problem(6, 1200)), (Problem(4, 256),))
+TINY = times.Scale(2, 2, 0.0, (Problem(1, 200), Problem(2, 400)), (Problem(3, 192),))
 TIMED = {"trace", "lower", "trace + lower", "compile", "step"}
 COUNTED = {"bytes", "temporary"}
 
@@ -254,10 +254,10 @@ def test_every_row_runs_at_a_tiny_size(made) -> None:
     found = {(r["optimizer"], r["leaves"], r["peer"], r["measure"]) for r in table}
     for optimizer in OPTIMIZERS:
         jax_peers, torchs = ("gradtx", "optax"), [p.name for p in peers(optimizer)[2:]]
-        for leaves in (3, 6):
+        for leaves in (1, 2):
             expected = {(p, m) for p in jax_peers for m in TIMED | COUNTED} | {(p, "step") for p in torchs}
             assert {(p, m) for o, n, p, m in found if (o, n) == (optimizer, leaves)} == expected
-        calls = {p for o, n, p, m in found if (o, n, m) == (optimizer, 4, "call")}
+        calls = {p for o, n, p, m in found if (o, n, m) == (optimizer, 3, "call")}
         assert calls == {p.name for p in peers(optimizer, packed=True)}
 
 

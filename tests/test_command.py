@@ -141,7 +141,7 @@ def test_race(tmp_path) -> None:
         f"adam(learning_rate=0.1)  {second:>5}",
     ]
     picture = tmp_path / "race.gif"
-    rates = ("--rate", "0.01", "--rate", "0.1", "--surface", "ravine", "--steps", "20", "--below", "0.1")
+    rates = ("--rate", "0.01", "--rate", "0.1", "--surface", "ravine", "--steps", "10", "--below", "0.1")
     several = run("race", "sgd(0.1)", *rates, "--output", str(picture))
     assert several.output.splitlines()[1:] == [
         "        λ = 0.01  λ = 0.1",

@@ -29,7 +29,7 @@ def test_everything_explains_itself_and_counts_its_state_right(name: str) -> Non
         for explanation in (gradtx.explain(tx), gradtx.explain(tx, params)):
             assert explanation.text.startswith(name)
             assert explanation.latex.isascii()
-            assert tx._repr_markdown_()
+        assert tx._repr_markdown_()
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -201,12 +201,18 @@ def test_one_picture_with_each_optimizers_own_rate_and_no_marks() -> None:
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["SGD", "Adam", "start"]
 
 
-def test_the_animation_moves_and_leaves_no_figure_open(tmp_path: pathlib.Path) -> None:
+def test_the_animation_moves_and_leaves_no_figure_open(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from matplotlib import pyplot
+    from matplotlib.figure import Figure
     from PIL import Image
 
+    drawn, draw = [], Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda *args: drawn.append(1) or draw(*args))
     paths = gallery.trajectories(gallery.saddle, FEW, 40, (0.1,))
     gallery.animate(paths, tmp_path / "saddle.gif", frames=3, dpi=40)
+    assert len(drawn) == 3 + 1  # each frame once, and the layout
     with Image.open(tmp_path / "saddle.gif") as film:
         assert film.n_frames == 3
         assert film.info["duration"] == 2000

@@ -24,7 +24,7 @@ def fun(w, x, *, scale=1.0):
 def test_sums_means_and_rows_are_those_of_the_whole_batch(size: int) -> None:
     kinds = {"rows": "concat", "total": "sum", "grad": "mean"}
     found = jax.jit(gradtx.microbatch(fun, 1, size, kinds))(W, X)
-    chex.assert_trees_all_close(found, fun(W, X), rtol=1e-6)
+    chex.assert_trees_all_close(found, jax.jit(fun)(W, X), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["SUM", "MEAN", "RUNNING_MEAN", "CONCAT"])
@@ -100,8 +100,8 @@ def test_it_can_be_differentiated_and_needs_less_memory() -> None:
         return jnp.sum(jnp.tanh(x[:, None] * w[None]) ** 2)
 
     x = X[:, 0] / 20
-    whole = jax.grad(loss)(W, x)
-    parts = jax.grad(gradtx.microbatch(loss, 1, 2))(W, x)
+    whole = jax.jit(jax.grad(loss))(W, x)
+    parts = jax.jit(jax.grad(gradtx.microbatch(loss, 1, 2)))(W, x)
     chex.assert_trees_all_close(parts, whole, rtol=1e-5)
 
     wide, rows = jnp.ones((64, 64)), jnp.ones((4096, 64))
@@ -180,7 +180,8 @@ def test_micro_vmap_is_vmap(size: int | None) -> None:
     found = jax.jit(gradtx.micro_vmap(row, microbatch_size=size))(X, y)
     chex.assert_trees_all_close(found, jax.vmap(row)(X, y), rtol=1e-6)
     # Axes of their own, an argument without one, and one by name.
-    found = gradtx.micro_vmap(lambda w, x, *, y: row(x * w, y), (None, -1), microbatch_size=size)(W, X.T, y=y)
+    run = gradtx.micro_vmap(lambda w, x, *, y: row(x * w, y), (None, -1), microbatch_size=size)
+    found = jax.jit(run)(W, X.T, y=y)
     chex.assert_trees_all_close(found, jax.vmap(row)(X * W[None], y), rtol=1e-6)
 
 
@@ -188,9 +189,9 @@ def test_micro_vmap_is_vmap(size: int | None) -> None:
 @pytest.mark.parametrize("kind", ["SUM", "MEAN", "RUNNING_MEAN", "CONCAT"])
 def test_micro_vmap_agrees_with_optax(kind: str, size: int | None) -> None:
     options = {"microbatch_size": size, "accumulator": optax.microbatching.AccumulationType[kind]}
-    ours = gradtx.micro_vmap(row, (0, 0), **options)(X, X**2)
+    ours = jax.jit(gradtx.micro_vmap(row, (0, 0), **options))(X, X**2)
     with jax.numpy_dtype_promotion("standard"):
-        theirs = optax.microbatching.micro_vmap(row, (0, 0), **options)(X, X**2)
+        theirs = jax.jit(optax.microbatching.micro_vmap(row, (0, 0), **options))(X, X**2)
     chex.assert_trees_all_close(ours, theirs, rtol=1e-6)
     chex.assert_trees_all_equal_shapes_and_dtypes(ours, theirs)
 
@@ -282,7 +283,7 @@ def test_micro_grad_agrees_with_optax(size: int | None, keep: bool) -> None:
     w, y = {"a": W, "b": jnp.float32(0.5)}, X[:, 0]
 
     def run(library, kinds):
-        return library.micro_grad(
+        grads = library.micro_grad(
             fun,
             has_aux=True,
             batch_argnums=(1, 3),
@@ -291,7 +292,8 @@ def test_micro_grad_agrees_with_optax(size: int | None, keep: bool) -> None:
             accumulator=kinds,
             transform_fn=lambda g: (g, jax.tree.map(jnp.square, g)),
             metrics_fn=lambda g: jnp.linalg.norm(g["a"]),
-        )(w, X, jnp.float32(2.0), y)
+        )
+        return jax.jit(grads)(w, X, jnp.float32(2.0), y)
 
     kinds = optax.microbatching.AccumulationType
     with jax.numpy_dtype_promotion("standard"):
@@ -307,10 +309,10 @@ def test_clipping_each_row_is_what_private_learning_does() -> None:
 
     y = X[:, 0]
     run = gradtx.micro_grad(loss, batch_argnums=(1, 2), microbatch_size=2, transform_fn=clipped)
-    rows = jax.vmap(jax.grad(loss), (None, 0, 0))(W, X[:, None], y[:, None])
+    rows = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(W, X[:, None], y[:, None])
     whole, above = gradtx.per_example_global_norm_clip(rows, 20.0)
     assert 0 < int(above) < 8
-    np.testing.assert_allclose(run(W, X, y)[0], whole, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(run)(W, X, y)[0], whole, rtol=1e-5)
 
 
 def test_micro_grad_takes_arguments_after_the_batch_and_by_name() -> None:

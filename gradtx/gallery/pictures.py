@@ -71,23 +71,27 @@ def animate(
     if frames < 2:
         raise ValueError(f"gallery.animate(frames={frames!r}): expected at least 2.")
     figure, drawn, texts = _panels("gallery.animate", paths, marks=False)
-    from matplotlib import animation
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
 
     last = paths.points.shape[2] - 1
     moments = np.unique(np.linspace(0, last, frames).round().astype(int))
 
-    def show(step: int) -> list[Any]:
+    figure.set_dpi(dpi)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # nothing that moves takes part in it: once is enough
+    canvas, film = FigureCanvasAgg(figure), []
+    for step in moments:
         for path in drawn:
             path.line.set_data(*path.points[: step + 1].T)
             path.tip.set_data(*path.points[: step + 1][-1:].T)
         for text in texts:
             text.set_text(f"step {step}")
-        return []
-
-    writer = animation.PillowWriter(fps=len(moments) / seconds)  # type: ignore[arg-type]  # need not be whole
-    film = animation.FuncAnimation(figure, show, frames=[int(m) for m in moments], init_func=list)
-    film.save(os.fspath(file), writer=writer, dpi=dpi)
+        canvas.draw()
+        film.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
     _close(figure)
+    duration = int(1000 * seconds / len(film))
+    film[0].save(file, format="GIF", save_all=True, append_images=film[1:], duration=duration, loop=0)
 
 
 def _close(figure: Figure) -> None:
