@@ -193,8 +193,15 @@ def _add(a: Pair, b: Pair) -> Pair:
 def _multiply(a: Pair, b: Pair) -> Pair:
     (p, q), (r, s) = _halves(a.high), _halves(b.high)
     beside = _sum(_times(a.high, b.low), _times(a.low, b.high))
-    rest = _sum(_sum(_times(p, s), _times(q, r)), _sum(_times(q, s), beside))
-    return _quick_sum(lax.mul(p, r), rest)
+    rest = _sum(lax.add(lax.mul(p, s), lax.mul(q, r)), _sum(lax.mul(q, s), beside))
+    product = _quick_sum(lax.mul(p, r), rest)
+    # Halves of what is nearly the smallest number are none, and those of infinity are NaN.
+    single, limits = lax.mul(a.high, b.high), np.finfo(a.high.dtype)
+    least = np.ldexp(limits.tiny, limits.nmant + 13)
+    ordinary = lax.bitwise_and(lax.gt(lax.abs(single), least), lax.is_finite(single))
+    return Pair(
+        *(_select(ordinary, x, y) for x, y in zip(product, (single, np.zeros_like(least)), strict=True))
+    )
 
 
 @traced_once

@@ -144,10 +144,10 @@ def test_functions_of_pairs(f, formula, bound) -> None:
 
 
 def test_powers_of_two_stop_at_both_ends_of_the_numbers() -> None:
-    x = Pair(jnp.asarray([-1e9, -127.0, -115.0, -0.0, 124.0, 1e9]), jnp.full(6, 1e-9))
-    np.testing.assert_allclose(pairs.rounded(exp2(x)), [0, 0, 2.0**-115, 1, 2.0**124, 2.0**125], rtol=1e-7)
+    x = Pair(jnp.asarray([-1e9, -127.0, -100.0, -0.0, 124.0, 1e9]), jnp.full(6, 1e-9))
+    np.testing.assert_allclose(pairs.rounded(exp2(x)), [0, 0, 2.0**-100, 1, 2.0**124, 2.0**125], rtol=1e-7)
     slopes = jax.vmap(jax.grad(lambda high: pairs.rounded(exp2(Pair(high)))))(x.high)
-    np.testing.assert_allclose(slopes, math.log(2) * np.asarray([0, 0, 2.0**-115, 1, 2.0**124, 0]), rtol=1e-6)
+    np.testing.assert_allclose(slopes, math.log(2) * np.asarray([0, 0, 2.0**-100, 1, 2.0**124, 0]), rtol=1e-6)
 
 
 def test_operations_have_their_derivatives() -> None:
@@ -162,6 +162,19 @@ def test_operations_have_their_derivatives() -> None:
     values = jnp.asarray(0.7), jnp.asarray(0.4)
     got = jax.jit(jax.grad(lambda a, b: f(Pair(a), Pair(b)), (0, 1)))(*values)
     np.testing.assert_allclose(got, jax.grad(plain, (0, 1))(*values), rtol=1e-6)
+
+
+def test_at_the_ends_of_the_numbers_a_product_is_that_of_single_floats() -> None:
+    a, b = (
+        jnp.asarray([1e-36, 1e-20, 1e30, jnp.inf, 1e-30, -1e-28]),
+        jnp.asarray([0.7, 1e-17, 1e5, 0.5, 0.3, 0.3]),
+    )
+    for f in (pairs.multiply, jax.jit(pairs.multiply)):
+        got = pairs.rounded(f(Pair(a), Pair(b)))
+        np.testing.assert_allclose(got, np.asarray(a, float) * np.asarray(b, float), rtol=6.5e-8)
+    # A quotient of such numbers, whose products are single floats, has a rounding more.
+    got = pairs.rounded(pairs.divide(Pair(a[:2]), Pair(b[:2])))
+    np.testing.assert_allclose(got, np.asarray(a[:2], float) / np.asarray(b[:2], float), rtol=1.2e-7)
 
 
 # ---------------------------------------------------------------- in schedules
