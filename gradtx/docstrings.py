@@ -39,7 +39,6 @@ def prose(thing: Any) -> str:
     return re.split(r"\n\n(?:Args|Raises|Returns):\n", text)[0]
 
 
-@functools.lru_cache(1024)
 def summary(cls: type) -> str:
     """The first sentence."""
     first = " ".join(prose(cls).split("\n\n")[0].split())
