@@ -109,6 +109,10 @@ CASES: dict[str, tuple[Schedule, Callable[[int], float]]] = {
         gradtx.polynomial_schedule(0.0, 1.0, 3.0, LAST),
         lambda t: -math.expm1(3 * math.log1p(-t / LAST)) if t < LAST else 1.0,
     ),
+    "polynomial, up in a billion": (
+        gradtx.polynomial_schedule(0.0, 1.0, 3.0, 10**9),
+        lambda t: -math.expm1(3 * math.log1p(-t / 1e9)) if t < 10**9 else 1.0,
+    ),
     "root": (gradtx.inverse_square_root_schedule(0.1, 4000), lambda t: noam(t, 0.1, 4000)),
     "power": (gradtx.power_schedule(0.25), lambda t: t**0.25),
     "power, above one": (gradtx.power_schedule(1.5, 1e-9), lambda t: 1e-9 * t**1.5),
