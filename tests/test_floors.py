@@ -83,7 +83,11 @@ DROPIN = {
 OPTAX = {"interop/bridge", "interop/optax", *DROPIN}  # the only places that may know Optax
 CLIENTS = {"command", "expression", *DROPIN}  # use the public names, as a program does
 COMMANDS = {"__main__", "command"}  # the only ones that may know click
-PICTURES = {"gallery/__main__", "gallery/pictures", "plot"}  # may know matplotlib, inside functions
+PICTURES = {
+    "gallery/__main__",
+    "gallery/pictures",
+    "plot",
+}  # may know matplotlib and Pillow, inside functions
 
 
 def _modules() -> dict[str, pathlib.Path]:
@@ -163,7 +167,7 @@ def test_imports_go_down_only(module: str) -> None:
         assert late == {ENTRANCE}, f"{module} imports {late} inside a function"
         assert module in READS_PUBLIC_NAMES
     allowed = OUTSIDE | ({"optax"} if module in OPTAX else set())
-    allowed |= {"matplotlib"} if module in PICTURES else set()
+    allowed |= {"matplotlib", "PIL"} if module in PICTURES else set()
     allowed |= {"click"} if module in COMMANDS else set()
     assert outside <= allowed, f"{module} imports {outside - allowed}; the run-time dependency is jax alone"
 

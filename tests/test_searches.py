@@ -292,7 +292,7 @@ def test_backtracking_takes_the_books_steps_and_optaxs(setting: str, store_grad:
         ours, states = descend(backtrack, rosenbrock, 20, **BACKTRACK | options)
         with jax.numpy_dtype_promotion("standard"):
             theirs, _ = descend(PEERS[backtrack], rosenbrock, 20, library=optax, **BACKTRACK | options)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)  # some of it passes through 0
         at, guess = START, 1.0
         for params, state in zip(ours, states, strict=True):
             phi, derivative = line(rosenbrock, at)
