@@ -20,7 +20,7 @@ from tests.optax_suite import (
     why_not,
 )
 
-EVERY = 40  # sets of parameters: more would take too long for every run of the tests
+EVERY = 80  # sets of parameters: more would take too long for every run of the tests
 
 
 @pytest.mark.parametrize("name", [n for n in CONCERN_GRADIENTS if not re.search(optax_suite.SLOW, n)])
