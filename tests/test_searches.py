@@ -292,7 +292,7 @@ def test_backtracking_takes_the_books_steps_and_optaxs(setting: str, store_grad:
         ours, states = descend(backtrack, rosenbrock, 20, **BACKTRACK | options)
         with jax.numpy_dtype_promotion("standard"):
             theirs, _ = descend(PEERS[backtrack], rosenbrock, 20, library=optax, **BACKTRACK | options)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)  # some of it passes through 0
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
         at, guess = START, 1.0
         for params, state in zip(ours, states, strict=True):
             phi, derivative = line(rosenbrock, at)
@@ -300,7 +300,8 @@ def test_backtracking_takes_the_books_steps_and_optaxs(setting: str, store_grad:
             assert float(state.learning_rate) == pytest.approx(expected, rel=1e-12)
             assert float(state.value) == pytest.approx(float(compiled(rosenbrock)(params)[0]), rel=1e-12)
             if store_grad:
-                np.testing.assert_allclose(state.grad, compiled(rosenbrock)(params)[1], rtol=1e-12)
+                slope = compiled(rosenbrock)(params)[1]  # a sum of terms of up to a hundred
+                np.testing.assert_allclose(state.grad, slope, rtol=1e-12, atol=1e-13)
             at, guess = params, float(state.learning_rate)
 
 
