@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import gradtx
 from gradtx import tree
 from gradtx.packed import packed
+from gradtx.tree import sums
 from tests import whole
 from tests.reference.case import Case
 from tests.test_exact import CASES as ALL
@@ -538,12 +539,12 @@ def test_sums_that_a_gpu_makes_at_once_are_those_of_one_by_one(shape) -> None:
     def both(f):
         return jax.jit(lambda x, y: (f(x, y), jax.grad(lambda x: f(x, y)[0])(x)))(x, y)
 
-    (ours, slope), (theirs, expected) = both(tree._at_once), both(tree._one_by_one)
+    (ours, slope), (theirs, expected) = both(sums._at_once), both(sums._one_by_one)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(slope, expected)
     if shape[:1] == (8,):
         split = NamedSharding(Mesh(np.asarray(jax.devices()), ("d",)), PartitionSpec("d"))
-        divided = jax.jit(tree._at_once)(*jax.device_put((x, y), split))
+        divided = jax.jit(sums._at_once)(*jax.device_put((x, y), split))
         np.testing.assert_allclose(divided, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -162,7 +162,7 @@ def _inverse_root(
     z = (1 + p) / (2 * numerics.norm(a))
     start = a * z, identity * z ** (1 / p)
     begin = 0, *start, away(start[0]), start[1], jnp.asarray(True)
-    _, _, root, error, before, falls = while_loop(goes_on, step, begin)
+    _, _, root, error, before, falls = jax.lax.while_loop(goes_on, step, begin)
     return jnp.where(falls, root, before).astype(given.dtype), error
 
 

@@ -1,8 +1,4 @@
-"""Trees of arrays: checked maps, dtypes that neither grow nor shrink, and leaves with names.
-
-`None`, empty containers and Optax's `MaskedNode` are subtrees without leaves: they pass through
-every function here, and no state is kept for them.
-"""
+"""Maps over trees that fit each other, and trees like others, in dtypes that neither grow nor shrink."""
 
 from __future__ import annotations
 
@@ -15,33 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.dispatch import cond
+from gradtx.tree.names import PyTree
 
 __all__ = [
     "MismatchError",
-    "PyTree",
     "cast_like",
     "check_like",
     "copied",
-    "dot",
     "full_like",
-    "global_norm",
-    "inner",
     "is_finite",
-    "leaf_paths",
     "map",
     "one_example",
-    "paths",
     "real_dtype",
-    "total",
-    "totals",
-    "unwrap_variables",
     "widen",
     "zeros_like",
     "zeros_of",
 ]
-
-PyTree = Any
 
 
 class MismatchError(ValueError):
@@ -246,141 +231,3 @@ def real_dtype(tree: PyTree) -> Any:
     """The dtype of one real number about all leaves: the widest of theirs, and at least float32."""
     dtypes = [numerics.norm_dtype(x) for x in jax.tree.leaves(tree)]
     return functools.reduce(numerics.wider, dtypes) if dtypes else jnp.dtype(jnp.result_type(float))
-
-
-def total(f: Callable[..., Any], tree: PyTree, *rest: PyTree) -> jax.Array:
-    """The sum of f over the entries of all leaves: in float64 where x64 is enabled, else float32.
-
-    Args:
-        f: a function of one leaf of each tree, real and in at least float32.
-        tree: a tree.
-        rest: trees of the same structure.
-    """
-    return _added([jnp.sum(x) for x in jax.tree.leaves(jax.tree.map(f, tree, *rest))])
-
-
-def totals(fs: tuple[Callable[..., Any], ...], tree: PyTree, *rest: PyTree) -> tuple[jax.Array, ...]:
-    """The `total` of each function, over the same trees: on a GPU each leaf has one reduction for all.
-
-    Once two reductions have read an array, XLA for GPU copies it before it is overwritten in their kernel;
-    after one it does not. XLA for TPU stores what a reduction of tuples reads: elsewhere there is one each.
-
-    Args:
-        fs: functions of one leaf of each tree, real and in at least float32; all of one shape.
-        tree: a tree.
-        rest: trees of the same structure.
-    """
-    flat = [jax.tree.leaves(t) for t in (tree, *rest)]
-    sums = [
-        jax.lax.platform_dependent(
-            *(f(*leaves) for f in fs), cuda=_at_once, rocm=_at_once, default=_one_by_one
-        )
-        for leaves in zip(*flat, strict=True)
-    ]
-    return tuple(_added([of[i] for of in sums]) for i in range(len(fs)))
-
-
-def _one_by_one(*terms: jax.Array) -> tuple[jax.Array, ...]:
-    return tuple(jnp.sum(x) for x in terms)
-
-
-@jax.custom_jvp
-def _at_once(*terms: jax.Array) -> tuple[jax.Array, ...]:
-    def add(some: tuple[jax.Array, ...], more: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        return tuple(a + b for a, b in zip(some, more, strict=True))
-
-    zeros = tuple(jnp.zeros((), x.dtype) for x in terms)
-    return tuple(jax.lax.reduce(terms, zeros, add, tuple(range(terms[0].ndim))))
-
-
-@_at_once.defjvp
-def _tangents_at_once(terms: Any, tangents: Any) -> Any:
-    """Of sums; jax differentiates no reduction of tuples."""
-    return _at_once(*terms), _one_by_one(*tangents)
-
-
-def _added(sums: list[jax.Array]) -> jax.Array:
-    if not sums:
-        return jnp.zeros((), float)
-    # The barrier keeps XLA from adding them up anew in the kernel of each leaf that reads the total: of 100
-    # leaves a step of `polyak_sgd` had 23,617 lines instead of 3,751.
-    return jnp.sum(jax.lax.optimization_barrier(jnp.stack([x.astype(float) for x in sums])))
-
-
-def dot(tree: PyTree, other: PyTree) -> jax.Array:
-    """The inner product of two trees, in the dtypes of the first; real also where they are complex."""
-    return total(inner, tree, other)
-
-
-def inner(a: jax.Array, b: Any) -> jax.Array:
-    """The terms of the inner product of two leaves, whose `total` is `dot`."""
-    b = numerics.cast(b, a.dtype)
-    return (a.conj() * b).real if jnp.issubdtype(a.dtype, jnp.complexfloating) else a * b
-
-
-def global_norm(tree: PyTree) -> jax.Array:
-    """The 2-norm of all leaves together, in at least float32; 0 for a tree without leaves.
-
-    Finite wherever the norm itself is: where the squares overflow or vanish, they are summed
-    again, divided by the largest entry (a second pass that runs only then).
-    """
-    leaves = [x.astype(numerics.wide_dtype(x.dtype)) for x in jax.tree.leaves(tree) if x.size]
-    if not leaves:
-        return jnp.zeros(())
-    dtype = real_dtype(leaves)
-
-    def total(scale: Any) -> Any:
-        return sum(jnp.sum(numerics.abs_sq(numerics.times(x, scale))).astype(dtype) for x in leaves)
-
-    def scaled(_: jax.Array) -> jax.Array:
-        largest = jnp.stack([jnp.max(jnp.abs(x)).astype(dtype) for x in leaves]).max()
-        usable = jnp.isfinite(largest) & (largest > 0)
-        unit = jnp.where(usable, largest, jnp.ones_like(largest))
-        # Two factors, because 1 / unit overflows where unit is subnormal.
-        half = jax.lax.rsqrt(unit)
-        sums = sum(
-            jnp.sum(numerics.abs_sq(numerics.times(numerics.times(x, half), half))).astype(dtype)
-            for x in leaves
-        )
-        return jnp.where(usable, unit * jnp.sqrt(sums), largest)
-
-    plain = total(1.0)
-    tiny = jnp.finfo(dtype).tiny * 1e7  # below this, squares have lost digits to underflow
-    return cond((plain < jnp.inf) & (plain > tiny), jnp.sqrt, scaled, plain)
-
-
-def paths(tree: PyTree) -> list[str]:
-    """The name of each leaf, as 'encoder/kernel', in the order of `jax.tree.leaves`.
-
-    A Flax nnx Variable counts as the leaf that it holds: 'encoder/kernel', not '.../value'.
-    """
-    return leaf_paths(tree)[0]
-
-
-def leaf_paths(tree: PyTree) -> tuple[list[str], list[str]]:
-    """The names of the leaves, and of the places that hold none (None, an empty or masked node)."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: _is_variable(x) or _is_leafless(x))
-    leaves: list[str] = []
-    empty: list[str] = []
-    for path, leaf in flat:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        held = len(jax.tree.leaves(leaf))
-        leaves.extend([name] * held)
-        if not held:
-            empty.append(name)
-    return leaves, empty
-
-
-def unwrap_variables(tree: PyTree) -> PyTree:
-    """The tree with each Flax nnx Variable replaced by what it holds."""
-    return jax.tree.map(lambda x: jax.tree.leaves(x)[0] if _is_variable(x) else x, tree, is_leaf=_is_variable)
-
-
-def _is_variable(x: Any) -> bool:
-    return hasattr(type(x), "get_metadata") and hasattr(type(x), "get_value")
-
-
-def _is_leafless(x: Any) -> bool:
-    """Whether `x` is a node without children, not one whose children have no leaves."""
-    children = jax.tree_util.default_registry.flatten_one_level(x)
-    return children is not None and not list(children[0])

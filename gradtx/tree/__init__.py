@@ -1,0 +1,22 @@
+"""Trees of arrays: checked maps, dtypes that neither grow nor shrink, sums over leaves, and leaves with names.
+
+`None`, empty containers and Optax's `MaskedNode` are subtrees without leaves: they pass through
+every function here, and no state is kept for them.
+"""
+
+from gradtx.tree.maps import (
+    MismatchError,
+    cast_like,
+    check_like,
+    copied,
+    full_like,
+    is_finite,
+    map,
+    one_example,
+    real_dtype,
+    widen,
+    zeros_like,
+    zeros_of,
+)
+from gradtx.tree.names import PyTree, leaf_paths, paths, unwrap_variables
+from gradtx.tree.sums import dot, global_norm, inner, total, totals
