@@ -62,7 +62,8 @@ def compilations(call) -> int:
 
 
 EVERY = {
-    "clip": gradtx.clip_by_global_norm(1.0),
+    "norm": gradtx.normalize(),
+    "lbfgs": gradtx.scale_by_lbfgs(2),
     "accumulate": gradtx.accumulate(gradtx.sgd(0.1), 2),
     "skip": gradtx.apply_if_finite(gradtx.adam(0.1), 3),
     "muon": gradtx.muon(0.1),

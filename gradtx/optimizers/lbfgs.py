@@ -14,6 +14,7 @@ left out, so that the direction always points downhill; Optax takes it in.
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
@@ -87,25 +88,7 @@ class scale_by_lbfgs(GradientTransformation):
         params = tree.cast_like(need_params(self, params), state.params)
         g = tree.cast_like(updates, state.updates)
         now = self._with_pair(state, tree.map(jnp.subtract, params, state.params), g)
-        newest_last = (now.pairs + jnp.arange(self.memory_size, dtype=jnp.int32)) % self.memory_size
-
-        def pair(i: jax.Array) -> tuple[PyTree, PyTree, jax.Array]:
-            s, y = jax.tree.map(lambda x: x[i], (now.diff_params_memory, now.diff_updates_memory))
-            return s, y, now.weights_memory[i]
-
-        def back(q: PyTree, i: jax.Array) -> tuple[PyTree, jax.Array]:
-            s, y, rho = pair(i)
-            alpha = rho * _inner(s, q, rho.dtype)
-            return _plus(q, -alpha, y), alpha
-
-        def forth(q: PyTree, at: tuple[jax.Array, jax.Array]) -> tuple[PyTree, None]:
-            s, y, rho = pair(at[0])
-            return _plus(q, at[1] - rho * _inner(y, q, rho.dtype), s), None
-
-        q, alphas = jax.lax.scan(back, g, newest_last, reverse=True)
-        if self.scale_init_precond:
-            q = jax.tree.map(lambda x: numerics.times(x, now.scale), q)
-        q, _ = jax.lax.scan(forth, q, (newest_last, alphas))
+        q = _direction(g, now, scaled=self.scale_init_precond)
         return q, now._replace(step=numerics.safe_increment(state.step), params=params, updates=g)
 
     def _with_pair(self, state: LbfgsState, s: PyTree, g: PyTree) -> LbfgsState:
@@ -129,6 +112,33 @@ class scale_by_lbfgs(GradientTransformation):
             weights_memory=put(state.weights_memory, 1 / curvature),
             scale=jnp.where(takes, curvature / square, jnp.where(state.pairs > 0, state.scale, first)),
         )
+
+
+# Jitted, so that calls where nothing is traced compile the loops once.
+@functools.partial(jax.jit, inline=True, static_argnames="scaled")
+def _direction(g: PyTree, now: LbfgsState, *, scaled: bool) -> PyTree:
+    """The inverse Hessian of the pairs times the gradient, by two loops over them."""
+    size = len(now.weights_memory)
+    newest_last = (now.pairs + jnp.arange(size, dtype=jnp.int32)) % size
+
+    def pair(i: jax.Array) -> tuple[PyTree, PyTree, jax.Array]:
+        s, y = jax.tree.map(lambda x: x[i], (now.diff_params_memory, now.diff_updates_memory))
+        return s, y, now.weights_memory[i]
+
+    def back(q: PyTree, i: jax.Array) -> tuple[PyTree, jax.Array]:
+        s, y, rho = pair(i)
+        alpha = rho * _inner(s, q, rho.dtype)
+        return _plus(q, -alpha, y), alpha
+
+    def forth(q: PyTree, at: tuple[jax.Array, jax.Array]) -> tuple[PyTree, None]:
+        s, y, rho = pair(at[0])
+        return _plus(q, at[1] - rho * _inner(y, q, rho.dtype), s), None
+
+    q, alphas = jax.lax.scan(back, g, newest_last, reverse=True)
+    if scaled:
+        q = jax.tree.map(lambda x: numerics.times(x, now.scale), q)
+    q, _ = jax.lax.scan(forth, q, (newest_last, alphas))
+    return q
 
 
 def _inner(a: PyTree, b: PyTree, dtype: Any) -> jax.Array:

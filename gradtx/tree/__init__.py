@@ -1,4 +1,4 @@
-"""Trees of arrays: checked maps, dtypes that neither grow nor shrink, sums over leaves, and leaves with names.
+"""Trees of arrays: checked maps, dtypes that neither grow nor shrink, sums over leaves, leaves with names.
 
 `None`, empty containers and Optax's `MaskedNode` are subtrees without leaves: they pass through
 every function here, and no state is kept for them.
