@@ -46,7 +46,7 @@ class add_decoupled_weight_decay(GradientTransformation):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         def decay(u: jax.Array, p: jax.Array) -> jax.Array:
-            return numerics.plus(u, numerics.times(p, self.weight_decay))
+            return numerics.plus_times(u, p, self.weight_decay)
 
         return _decayed(decay, updates, need_params(self, params), self.mask), state
 

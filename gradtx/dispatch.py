@@ -16,9 +16,9 @@ def either_way(operation: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
     The operators of arrays go through jnp, which takes five times as long to trace and is most of the time
     that a small tree takes. Where nothing is traced, jit dispatches the same operation in a quarter of the
-    time that lax does.
+    time that lax does, and several at once in the time of one.
     """
-    compiled = jax.jit(operation, inline=True)
+    compiled = jax.jit(operation)
 
     @functools.wraps(operation)
     def either(*operands: Any) -> jax.Array:

@@ -15,6 +15,7 @@ from gradtx.dispatch import either_way
 __all__ = [
     "abs_sq",
     "average_length",
+    "beside",
     "cast",
     "complement",
     "divide_above_one",
@@ -26,6 +27,7 @@ __all__ = [
     "norm_dtype",
     "over",
     "plus",
+    "plus_times",
     "rms",
     "root",
     "safe_increment",
@@ -111,6 +113,23 @@ def minus(x: jax.Array, y: Any) -> jax.Array:
     return _minus(x, _beside(x, y))
 
 
+def plus_times(x: jax.Array, y: jax.Array, weight: Any) -> jax.Array:
+    """x + weight · y for leaves x and y of one dtype; see times."""
+    return _plus_times(x, y, beside(weight, y))
+
+
+@either_way
+def _plus_times(x: jax.Array, y: jax.Array, weight: jax.Array) -> jax.Array:
+    return plus(x, times(y, weight))
+
+
+def beside(number: Any, leaf: jax.Array) -> Any:
+    """A number as an operand of what goes `either_way`: a real one, in the precision of the leaf."""
+    if isinstance(number, (int, float)):
+        return np.asarray(number, jnp.finfo(leaf.dtype).dtype)
+    return number
+
+
 def _by(f: Any, x: jax.Array, y: Any) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating) and not np.iscomplexobj(y):
         # Each part by the number: as a complex one it would turn an infinite part into NaN.
@@ -140,6 +159,11 @@ def lerp(old: jax.Array, new: jax.Array, weight: Scalar) -> jax.Array:
     """
     dtype = wider(old.dtype, new.dtype)
     old, new = cast(old, dtype), cast(new, dtype)
+    return _lerp(old, new, beside(weight, old))
+
+
+@either_way
+def _lerp(old: jax.Array, new: jax.Array, weight: jax.Array) -> jax.Array:
     return plus(old, times(minus(new, old), weight))
 
 

@@ -17,7 +17,7 @@ import pytest
 from jax import lax
 
 import gradtx
-from gradtx import guard
+from gradtx import dispatch, guard
 from gradtx.combine import leaves as which_leaves
 
 PARAMS = {"kernel": jnp.asarray([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.asarray([0.5, 0.25])}
@@ -116,31 +116,20 @@ def test_a_partition_looks_at_its_labels_once_however_many_groups(monkeypatch) -
     assert equations[128, 32] <= 128 * 3 + 32 * 4
 
 
-EAGER = [  # and how many operations more for each leaf
-    ("adamw", (1e-3,), 0),
-    ("adafactor", (1e-3,), 0),
-    ("lamb", (1e-3,), 0),
-    ("lion", (1e-3,), 0),
-    ("rmsprop", (1e-3,), 0),
-    ("sgd", (0.1, 0.9), 1),  # v - (1 - β) v, which rounds β once, for β v
-    # The difference that an average moves by, for each of its two; under jax 0.12 Optax has two fewer a leaf.
-    ("adabelief", (1e-3,), 1 if jax.__version_info__ < (0, 12) else 4),
-]
-
-
-@pytest.mark.parametrize(("name", "arguments", "more"), EAGER)
-def test_eagerly_no_more_is_dispatched_than_by_optax(name, arguments, more, monkeypatch) -> None:
-    """On 100 leaves, not compiled: operations counted, not time (#319)."""
+@pytest.mark.parametrize("name", ["adabelief", "adafactor", "adamw", "lamb", "lion", "rmsprop", "sgd"])
+def test_eagerly_no_more_is_dispatched_than_by_optax(name, monkeypatch) -> None:
+    """On 100 leaves, not compiled: what is dispatched is counted, not time (#319)."""
     params = {f"leaf{i}": jax.ShapeDtypeStruct((3,), jnp.float32) for i in range(100)}
     monkeypatch.setattr(guard, "update_each", lambda *a: None)  # it serves traces only
+    monkeypatch.setattr(dispatch, "_is_traced", lambda x: False)  # so that the trace shows what goes eagerly
     counts = []
     for library in (gradtx, optax):
-        tx = getattr(library, name)(*arguments)
+        tx = getattr(library, name)(*((0.1, 0.9) if name == "sgd" else (1e-3,)))
         state = jax.eval_shape(tx.init, params)
         with jax.numpy_dtype_promotion("standard"):
             counts.append(len(jax.make_jaxpr(tx.update)(params, state, params).jaxpr.eqns))
     ours, theirs = counts
-    assert ours <= theirs + more * len(params) + 30  # the averages and counters take a few that Optax has not
+    assert ours <= theirs + 30, counts  # the averages and counters take a few that Optax has not
 
 
 def test_eagerly_arithmetic_takes_the_short_way(monkeypatch) -> None:

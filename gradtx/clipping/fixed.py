@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.anatomy import Reach
+from gradtx.dispatch import either_way
 from gradtx.hyperparameters import Positive
 from gradtx.transformation import EmptyState, GradientTransformation
 from gradtx.tree import PyTree
@@ -62,8 +63,13 @@ def squares_in_units(leaves: list[jax.Array], threshold: Any) -> list[jax.Array]
     for i, u in enumerate(leaves):
         own = 1 + i * 2.0**-20
         unit = own / UNIT / threshold
-        squares.append(numerics.times(numerics.total(numerics.abs_sq(numerics.times(u, unit))), own**-2))
+        squares.append(_squares_in(u, numerics.beside(unit, u), numerics.beside(own**-2, u)))
     return squares
+
+
+@either_way
+def _squares_in(u: jax.Array, unit: jax.Array, back: jax.Array) -> jax.Array:
+    return numerics.times(numerics.total(numerics.abs_sq(numerics.times(u, unit))), back)
 
 
 def length(squares: list[jax.Array]) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 from gradtx import numerics
 from gradtx.anatomy import Reach, read_by
 from gradtx.combine.parts import check_count, part_of
+from gradtx.dispatch import either_way
 from gradtx.hyperparameters import NonNegative
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -57,9 +58,14 @@ class ratio(GradientTransformation):
 
 def divided(top: PyTree, bottom: PyTree, eps: Any) -> PyTree:
     """n / (d + ε), for each leaf."""
-    return jax.tree.map(
-        lambda n, d: numerics.over(n, d if is_off(eps) else numerics.plus(d, eps)), top, bottom
-    )
+    if is_off(eps):
+        return jax.tree.map(numerics.over, top, bottom)
+    return jax.tree.map(lambda n, d: _over_sum(n, d, numerics.beside(eps, d)), top, bottom)
+
+
+@either_way
+def _over_sum(n: jax.Array, d: jax.Array, eps: jax.Array) -> jax.Array:
+    return numerics.over(n, numerics.plus(d, eps))
 
 
 class add(GradientTransformation):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.anatomy import Reach
+from gradtx.dispatch import either_way
 from gradtx.hyperparameters import Decay, DtypeName
 from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -51,12 +52,16 @@ class trace(GradientTransformation):
         weight = numerics.complement(self.decay)
 
         def push(g: jax.Array, v: jax.Array) -> jax.Array:
-            v = numerics.cast(v, g.dtype)
-            return numerics.plus(g, numerics.minus(v, numerics.times(v, weight)))
+            return _pushed(g, numerics.cast(v, g.dtype), numerics.beside(weight, g))
 
         velocity = tree.map(push, updates, state.velocity)
         after = TraceState(tree.cast_like(velocity, state.velocity))
         return (jax.tree.map(push, updates, velocity) if self.nesterov else velocity), after
+
+
+@either_way
+def _pushed(g: jax.Array, v: jax.Array, weight: jax.Array) -> jax.Array:
+    return numerics.plus(g, numerics.minus(v, numerics.times(v, weight)))
 
 
 class DampenState(NamedTuple):

@@ -68,12 +68,14 @@ class belief(GradientTransformation):
             return part.update(updates, state, params, **read_by(part, extra))
 
         predicted, prediction = run(self.prediction, updates, state.prediction)
-        surprise = tree.map(lambda g, m: g - m, updates, predicted)
+        surprise = tree.map(numerics.minus, updates, predicted)
         top, numerator = run(self.numerator, predicted, state.numerator)
-        ahead, look_ahead = run(self.look_ahead, updates, state.look_ahead)
+        look_ahead = state.look_ahead
+        if not isinstance(self.look_ahead, set_to_zero):
+            ahead, look_ahead = run(self.look_ahead, updates, look_ahead)
+            top = jax.tree.map(numerics.plus, top, ahead)
         bottom, denominator = run(self.denominator, surprise, state.denominator)
-        quotient = divided(jax.tree.map(lambda n, a: n + a, top, ahead), bottom, self.eps)
-        return quotient, BeliefState(prediction, numerator, look_ahead, denominator)
+        return divided(top, bottom, self.eps), BeliefState(prediction, numerator, look_ahead, denominator)
 
 
 class add_drift(GradientTransformation):
@@ -95,7 +97,7 @@ class add_drift(GradientTransformation):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         gained = self.drift / numerics.complement(self.decay)
-        return jax.tree.map(lambda u: u + numerics.like(gained, u), updates), state
+        return jax.tree.map(lambda u: numerics.plus(u, gained), updates), state
 
 
 class scale_by_belief(Composite):
