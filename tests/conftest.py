@@ -3,7 +3,7 @@
 import gc
 import os
 
-from tests.compiling import QUICK, flags
+from tests.compiling import QUICK, flags, share_contexts
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = " ".join(
@@ -16,6 +16,7 @@ import pytest
 
 from gradtx import leafwise
 
+share_contexts()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
