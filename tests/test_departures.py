@@ -99,3 +99,21 @@ def test_optimistic_descent_solves_a_game_around_which_descent_circles() -> None
 
     assert distance(gradtx.optimistic_gradient_descent(0.3)) < 1e-3  # it falls by about λ² / 2 a step
     assert distance(gradtx.sgd(0.3)) > 1e3  # each step grows it by sqrt(1 + λ²)
+
+
+def test_a_whole_batch_is_a_micro_batch_too_where_optax_leaves_the_accumulator_out() -> None:
+    """An accumulator that squares at its end does so however the batch is divided."""
+
+    def row(x):
+        return x
+
+    parts = (jnp.zeros_like, lambda m, x, i: m + x, jnp.square, lambda rows: jnp.sum(rows, 0))
+    for micro_vmap, kind, whole in (
+        (gradtx.micro_vmap, gradtx.Accumulator, 36.0),
+        (optax.microbatching.micro_vmap, optax.microbatching.Accumulator, 6.0),
+    ):
+        for size, expected in ((1, 36.0), (3, 36.0), (None, whole)):
+            found = micro_vmap(row, accumulator=kind(*parts), microbatch_size=size)(
+                jnp.asarray([1.0, 2.0, 3.0])
+            )
+            assert float(found) == expected

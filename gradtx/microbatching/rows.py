@@ -35,7 +35,8 @@ def micro_vmap(
         fun: any function of arrays: of one row of the batch.
         in_axes: the batch axis of each argument, a tree of arrays, or None where it has none; one for all.
         out_axes: 0: what has a batch axis has it first.
-        microbatch_size: how many rows in each micro-batch; divides the batch's size. None is all of them.
+        microbatch_size: how many rows in each micro-batch; divides the batch's size. None is all of them, a
+            micro-batch like any other: an `Accumulator` begins, adds and ends. Optax only aggregates rows.
         vmap_fn: called as `vmap_fn(fun, in_axes, out_axes)`: `jax.vmap`, with arguments of its own.
         accumulator: how the rows' results become one, as in `microbatch`: 'concat' keeps each; 'sum', 'mean'
             and 'running_mean' are over the rows; an `Accumulator` has to have an `aggregate`.
@@ -100,7 +101,8 @@ def micro_grad(
         argnums: the positions of the arguments to differentiate by.
         batch_argnums: the positions of those that have a batch axis, their first.
         keep_batch_dim: hand `fun` each row as a batch of one; False hands it the row.
-        microbatch_size: how many rows in each micro-batch; divides the batch's size. None is all of them.
+        microbatch_size: how many rows in each micro-batch; divides the batch's size. None is all of them, a
+            micro-batch like any other: an `Accumulator` begins, adds and ends. Optax only aggregates rows.
         accumulator: how the rows' gradients become one, as in `micro_vmap`.
         transform_fn: what becomes of a row's gradient before that: a clip, its square, several of these.
         metrics_fn: what to keep of a row's gradient as it was, such as its norm.
