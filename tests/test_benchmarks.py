@@ -5,6 +5,7 @@ Nothing here is timed: what took how long is only looked at for being there.
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import math
@@ -241,6 +242,7 @@ def made(tmp_path_factory):
         patch.setattr(accuracy.rows, "__defaults__", (10,))
         patch.setattr(whole_step, "ROWS", whole_step.ROWS[:1])
         patch.setattr(whole_step.rows, "__defaults__", ("cpu", 16))
+        patch.setattr(whole_step, "temporary", functools.partial(whole_step.temporary, layers=2))
         printed: list[str] = []
         patch.setattr("builtins.print", lambda *lines, **_: printed.extend(map(str, lines)))
         with jax.numpy_rank_promotion("allow"):

@@ -11,12 +11,12 @@ import math
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import gradtx
 from gradtx.anatomy import extra_names
 from tests import fused
-from tests.compiling import AS_BY_DEFAULT
 
 SHAPES = [(256, 128)] * 2 + [(512, 64)] + [(32768,)]
 SIZE = sum(math.prod(s) for s in SHAPES)
@@ -112,7 +112,8 @@ def test_every_optimizer_has_a_row() -> None:
 
 
 def compiled(step, params, state):
-    return jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile(AS_BY_DEFAULT)
+    # By either emitters: what is moved and kept is decided before they begin.
+    return jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile()
 
 
 def step_of(tx):
@@ -263,15 +264,15 @@ def test_is_traced_once_for_100_steps_under_a_schedule(name: str) -> None:
     tx = OPTIMIZERS[name][0]()
     if "learning_rate" in tx.__dataclass_fields__:
         tx = tx.replace(learning_rate=gradtx.cosine_decay_schedule(1e-2, 100))
-    params = {"a": jnp.ones((3, 2)), "b": jnp.ones(2)}
+    params = {"a": np.ones((3, 2), np.float32), "b": np.ones(2, np.float32)}
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     @chex.assert_max_traces(1)
     def step(params, state, grads):
         return step_of(tx)(params, state, grads)
 
-    grads = jax.tree.map(jnp.copy, params)
+    grads = params
     state = tx.init(params)
     for _ in range(100):
         params, state = step(params, state, grads)
-    assert all(jnp.isfinite(p).all() for p in params.values())
+    assert all(np.isfinite(p).all() for p in jax.device_get(params).values())

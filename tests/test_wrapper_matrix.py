@@ -7,6 +7,8 @@ gradients, around and inside of all. All other pairs are traced, in the same pro
 
 from __future__ import annotations
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,8 @@ PARAMS = {
 LAYOUT = gradtx.packing(PARAMS)
 STEPS = 8
 DEVICES = 8
+POISONS = (0.0, np.nan, np.inf)  # of a model each; 0 is none
+MODELS = len(POISONS)
 POISONED_AT = 2  # when a wrapper that runs at even steps runs
 BASE = gradtx.chain(
     gradtx.trace(0.9),
@@ -134,29 +138,52 @@ def gradients(poison: float, params):
     return jax.tree.map(stream, params)
 
 
-def program(tx, params):
-    """What gives the parameters after each step: a scan, mapped over models, on eight devices."""
+def training(tx):
+    """A model's steps: its start, and what makes a step of a device's gradients."""
+
+    def start(params):
+        return params, tx.init(params)
+
+    def step(carry, grads):
+        params, state = carry
+        mean = jax.lax.pmean(jax.tree.map(lambda g: g[0], grads), "data")
+        updates, state = tx.update(mean, state, params)
+        chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+        params = gradtx.apply_updates(params, updates)
+        return (params, state), params
+
+    return start, step
+
+
+def scan_of_each_model(tx, params, stream):
+    start, step = training(tx)
 
     def train(params, stream):
-        def step(carry, grads):
-            params, state = carry
-            mean = jax.lax.pmean(jax.tree.map(lambda g: g[0], grads), "data")
-            updates, state = tx.update(mean, state, params)
-            chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
-            params = gradtx.apply_updates(params, updates)
-            return (params, state), params
+        return jax.lax.scan(step, start(params), stream)[1]
 
-        return jax.lax.scan(step, (params, tx.init(params)), stream)[1]
+    return jax.vmap(train, in_axes=(None, 0))(params, stream)
 
+
+def step_of_all_models(tx, params, stream):
+    """The same, traced in less time: what is mapped is traced once, not until the carry stays as it is."""
+    start, step = training(tx)
+    begun = jax.vmap(start, axis_size=MODELS, in_axes=None)(params)
+    by_step = jax.tree.map(lambda g: jnp.swapaxes(g, 0, 1), stream)
+    path = jax.lax.scan(jax.vmap(step), begun, by_step)[1]
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), path)
+
+
+def program(tx, params, train=scan_of_each_model):
+    """What gives the parameters after each step of some models on eight devices, and what to call it with."""
     mesh = jax.make_mesh((DEVICES,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     divided = PartitionSpec(None, None, "data")
     mapped = jax.shard_map(
-        jax.vmap(train, in_axes=(None, 0)),
+        functools.partial(train, tx),
         mesh=mesh,
         in_specs=(PartitionSpec(), divided),
         out_specs=PartitionSpec(),
     )
-    streams = [gradients(poison, params) for poison in (0.0, jnp.nan, jnp.inf)]
+    streams = [gradients(poison, params) for poison in POISONS]
     return mapped, params, jax.tree.map(lambda *g: np.stack(g), *streams)
 
 
@@ -208,9 +235,9 @@ def test_every_other_pair_is_traced(outer: str) -> None:
         tx, params = pair(outer, inner)
         if tx is None:
             continue
-        path = jax.eval_shape(*program(tx, params))
+        path = jax.eval_shape(*program(tx, params, step_of_all_models))
         models, steps = {x.shape[:2] for x in jax.tree.leaves(path)}.pop()
-        assert (models, steps) == (3, STEPS)
+        assert (models, steps) == (MODELS, STEPS)
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), path)
         chex.assert_trees_all_equal_shapes_and_dtypes(one, params)
 
