@@ -1,4 +1,4 @@
-"""What XLA is told where tests compile: to be quick, but for bits and bytes as it is told by default."""
+"""What XLA is told where tests compile: to be quick, but for bits as it is told by default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUICK: dict[str, bool | int] = {"xla_backend_optimization_level": 0} | (
 """Tests compile far more than they run; LLVM's quickest pipeline saves a quarter."""
 
 AS_BY_DEFAULT: dict[str, bool | int] = {_EMITTERS: True} if _HAS_OTHERS else {}
-"""`compiler_options` for programs of which bits are compared, or what they cost."""
+"""`compiler_options` for programs of which bits are compared, or what float32 can hold."""
 
 
 def flags(options: dict[str, bool | int]) -> str:
