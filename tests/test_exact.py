@@ -16,7 +16,7 @@ import pytest
 
 import gradtx
 from gradtx.anatomy import Reach, extra_names, names_leaves, reach_of
-from tests import reference
+from tests import reference, whole
 from tests.compiling import AS_BY_DEFAULT
 from tests.reference.case import Case, in_float64
 
@@ -111,18 +111,15 @@ def _run_wide(tx, curvature=0.0, leaves=None):
         return _run(tx, np.float64, curvature, leaves)
 
 
-# A program of many scans takes XLA half of the time that programs of one take.
-TOGETHER = 12
+TOGETHER = 12  # cases in a program
 PLACES = {case.name: i for i, case in enumerate(CASES)}
 
 
 def _together(run, case: Case):
-    """What `run` says of a case, asked with its neighbours; or alone, where one of them fails."""
+    """What `run` says of a case, asked with its neighbours."""
     first = PLACES[case.name] // TOGETHER * TOGETHER
-    try:
-        return run(tuple(range(first, min(first + TOGETHER, len(CASES)))))[case.name]
-    except Exception:
-        return run((PLACES[case.name],))[case.name]
+    places = tuple(range(first, min(first + TOGETHER, len(CASES))))
+    return whole.together(run, places, PLACES[case.name])
 
 
 def _given(dtype, steps):
@@ -145,7 +142,7 @@ def _peer_leaves(case: Case) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1)
 def _wide(places: tuple[int, ...]):
-    """In float64, by the name of the case: parameters of the first 60 steps, updates of 1000."""
+    """In float64, of each case: parameters of the first 60 steps, updates of 1000."""
     cases = [CASES[i] for i in places]
 
     def train(*given):
@@ -153,30 +150,30 @@ def _wide(places: tuple[int, ...]):
 
     with jax.enable_x64(True):
         found = jax.device_get(_compiled(train, np.float64)(*_given(np.float64, 1000)))
-    return {c.name: ([p[:60].copy() for p in path], u) for c, (path, u) in zip(cases, found, strict=True)}
+    return {i: ([p[:60].copy() for p in path], u) for i, (path, u) in zip(places, found, strict=True)}
 
 
 @functools.lru_cache(maxsize=1)
 def _narrow(places: tuple[int, ...]):
-    """In float32, by the name of the case: updates of 1000 steps, for those of whom they are read."""
-    cases = [CASES[i] for i in places]
-    cases = [c for c in cases if not _skips(c) or (c.optax and c.optax_dtype == "float32")]
+    """In float32, of each case of which a test reads them: updates of 1000 steps."""
+    cases = {i: CASES[i] for i in places}
+    cases = {i: c for i, c in cases.items() if not _skips(c) or (c.optax and c.optax_dtype == "float32")}
 
     def train(*given):
-        return [_train(case.ours, *_read(case, *given), case.curvature)[1] for case in cases]
+        return [_train(case.ours, *_read(case, *given), case.curvature)[1] for case in cases.values()]
 
     found = jax.device_get(_compiled(train, np.float32)(*_given(np.float32, 1000))) if cases else []
-    return dict(zip((c.name for c in cases), found, strict=True))
+    return dict(zip(cases, found, strict=True))
 
 
 def _skips(case: Case) -> bool:
     return bool(case.relative and not case.leaf_rtol)
 
 
-@functools.lru_cache(maxsize=2)
-def _peers(dtype: str, places: tuple[int, ...]):
-    """Of Optax's, by the name of the case: updates of 30 steps, by the name of the leaf."""
-    cases = [c for c in (CASES[i] for i in places) if c.optax and c.optax_dtype == dtype]
+def _of_peers(dtype: str, places: tuple[int, ...]):
+    """Of Optax's that are compared in a precision: updates of 30 steps, by the name of the leaf."""
+    cases = {i: CASES[i] for i in places}
+    cases = {i: c for i, c in cases.items() if c.optax and c.optax_dtype == dtype}
 
     def of(case, start, grads, extras):
         names = _names(case)
@@ -188,11 +185,17 @@ def _peers(dtype: str, places: tuple[int, ...]):
     def train(*given):
         # Optax promotes here and there, which our own code must not.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return [of(case, *given) for case in cases]
+            return [of(case, *given) for case in cases.values()]
 
     with jax.enable_x64(dtype == "float64"):
         found = jax.device_get(jax.jit(train)(*_given(dtype, 30)))
-    return dict(zip((c.name for c in cases), found, strict=True))
+    return dict(zip(cases, found, strict=True))
+
+
+PEERS = {
+    dtype: functools.lru_cache(maxsize=1)(functools.partial(_of_peers, dtype))
+    for dtype in ("float32", "float64")
+}
 
 
 def _names(case: Case) -> list[str]:
@@ -271,7 +274,7 @@ def test_agrees_with_optax_for_30_jitted_steps(case: Case) -> None:
         return
     ours = _together(_narrow, case) if case.optax_dtype == "float32" else _together(_wide, case)[1]
     found = dict(zip(_names(case), ours, strict=True))
-    for name, theirs in _together(functools.partial(_peers, case.optax_dtype), case).items():
+    for name, theirs in _together(PEERS[case.optax_dtype], case).items():
         got = found[name][:30]
         assert (got.shape, got.dtype) == (theirs.shape, theirs.dtype)
         # Entries where terms cancel (a decay against a step) are held to the leaf's own scale,
