@@ -12,7 +12,7 @@ import numpy as np
 
 import gradtx
 
-__all__ = ["end", "follow", "init", "stack", "together", "update"]
+__all__ = ["end", "ends", "follow", "init", "stack", "together", "update"]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -56,6 +56,17 @@ def _end(tx, params, grads, extra):
         return (params, state), None
 
     return jax.lax.scan(step, (params, tx.init(params)), (grads, extra))[0]
+
+
+def ends(runs):
+    """`end` of each of some transformations, with its parameters and gradients, in one program."""
+    txs, *given = zip(*runs, strict=True)
+    return jax.device_get(_ends(txs, *given))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _ends(txs, params, grads):
+    return [_end(*run, {}) for run in zip(txs, params, grads, strict=True)]
 
 
 def stack(trees):
