@@ -24,6 +24,7 @@ import pytest
 import gradtx
 from gradtx.anatomy import Reach, names_leaves, reach_of
 from gradtx.hyperparameters import Hyperparameter
+from tests import whole
 from tests.compiling import AS_BY_DEFAULT
 from tests.reference.muon import orthogonalized
 
@@ -620,29 +621,73 @@ every_case = pytest.mark.parametrize("name", CASES)
 def train(*txs, dtype, options=None) -> list:
     """The parameters and the updates of each, over all steps in one scan; every one has the gradients and
     the parameters of the first. One leaf says all of what treats each entry by itself."""
-    few = reach_of(txs[0]) == Reach.ENTRY and not names_leaves(txs[0])
-    of, grads = start()[: 1 if few else None], [g[: 1 if few else None] for g in gradients()]
-    of = [np.asarray(x, dtype) for x in of]
-    grads = [np.stack(x).astype(dtype) for x in zip(*grads, strict=True)]
+    return train_many([txs], dtype, options)[0]
 
-    @functools.partial(jax.jit, compiler_options=options)
-    def run(params, grads):
+
+def train_many(runs, dtype, options=None) -> list:
+    """`train` of each of some tuples of transformations, in one program."""
+    given = [np.asarray(x, dtype) for x in start()]
+    given = given, [np.stack(x).astype(dtype) for x in zip(*gradients(), strict=True)]
+
+    def run(txs, params, grads):
+        few = slice(1 if reach_of(txs[0]) == Reach.ENTRY and not names_leaves(txs[0]) else None)
+
         def step(carry, grads):
             params, states = carry
             steps = [tx.update(grads, s, params) for tx, s in zip(txs, states, strict=True)]
             moved = gradtx.apply_updates(params, steps[0][0])
             return (moved, [state for _, state in steps]), (moved, [updates for updates, _ in steps])
 
+        params, grads = params[few], grads[few]
         return jax.lax.scan(step, (params, [tx.init(params) for tx in txs]), grads)[1]
 
-    return jax.tree.map(np.asarray, run(of, grads))
+    every = jax.jit(lambda *given: [run(txs, *given) for txs in runs], compiler_options=options)
+    return jax.device_get(every(*given))
+
+
+TOGETHER = 12  # cases in a program
+
+
+def together(run, name: str):
+    """What `run` says of a case, asked with its neighbours."""
+    names = tuple(CASES)
+    first = names.index(name) // TOGETHER * TOGETHER
+    return whole.together(run, names[first : first + TOGETHER], name)
+
+
+@functools.cache
+def listed_numbers(names):
+    with jax.enable_x64(True):
+        found = train_many([(CASES[name].under(listed),) for name in names], np.float64)
+    return dict(zip(names, found, strict=True))
+
+
+@functools.cache
+def numbers_and_schedules(names):
+    runs = [
+        (case.under(middle), case.under(lambda n: gradtx.constant_schedule(middle(n))))
+        for case in (CASES[name] for name in names)
+    ]
+    return dict(zip(names, train_many(runs, np.float32), strict=True))
+
+
+@functools.cache
+def numbers_and_a_scheduled_rate(names):
+    names = [name for name in names if "learning_rate" in CASES[name].names and name != "sm3"]
+    runs = [with_a_scheduled_rate(name) for name in names]
+    return dict(zip(names, train_many(runs, np.float32, AS_BY_DEFAULT), strict=True))
+
+
+def with_a_scheduled_rate(name: str) -> tuple:
+    of = {n: middle(n) for n in CASES[name].names}
+    rate = gradtx.constant_schedule(middle("learning_rate"))
+    return CASES[name].make(**of), CASES[name].make(**of | {"learning_rate": rate})
 
 
 @every_case
 def test_follows_the_paper_with_the_numbers_of_each_step(name: str) -> None:
     expected = path(CASES[name].rule, CASES[name].names)
-    with jax.enable_x64(True):
-        got, _ = train(CASES[name].under(listed), dtype=np.float64)
+    got, _ = together(listed_numbers, name)
     for i in range(len(got)):
         np.testing.assert_allclose(
             got[i],
@@ -697,9 +742,7 @@ def middle(name: str) -> float:
 
 @every_case
 def test_a_schedule_that_stays_is_the_number(name: str) -> None:
-    numbers = CASES[name].under(middle)
-    schedules = CASES[name].under(lambda n: gradtx.constant_schedule(middle(n)))
-    _, (expected, got) = train(numbers, schedules, dtype=np.float32)
+    _, (expected, got) = together(numbers_and_schedules, name)
     for ours, theirs in zip(got, expected, strict=True):
         # Where terms cancel, to the size of what is cancelled.
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6 * np.max(np.abs(theirs)))
@@ -707,13 +750,13 @@ def test_a_schedule_that_stays_is_the_number(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n, c in CASES.items() if "learning_rate" in c.names])
 def test_a_rate_that_stays_gives_the_same_bits(name: str) -> None:
-    of = {n: middle(n) for n in CASES[name].names}
-    numbers = CASES[name].make(**of)
-    scheduled = CASES[name].make(**of | {"learning_rate": gradtx.constant_schedule(middle("learning_rate"))})
-    # Two compiled copies of SM3 round apart where a leaf is one number (seen under jax 0.12): its operations
-    # are held to the bits one by one.
-    with jax.disable_jit(name == "sm3"):
-        _, (expected, got) = train(numbers, scheduled, dtype=np.float32, options=AS_BY_DEFAULT)
+    if name == "sm3":
+        # Two compiled copies of it round apart where a leaf is one number (seen under jax 0.12): its
+        # operations are held to the bits one by one.
+        with jax.disable_jit():
+            _, (expected, got) = train(*with_a_scheduled_rate(name), dtype=np.float32)
+    else:
+        _, (expected, got) = together(numbers_and_a_scheduled_rate, name)
     for ours, theirs in zip(got, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -330,26 +330,52 @@ def _path(tx, trees):
     return whole.end(tx, trees[0], whole.stack(trees[1:]))[0]
 
 
+def _run_of(tx, trees):
+    """Where it starts and its gradients, for whole.ends."""
+    return tx, trees[0], whole.stack(trees[1:])
+
+
+@functools.cache
+def _per_layer(names):
+    """The parameters of the unrolled model and of the stacked one, in one program of all optimizers."""
+    head, layers = normal(5, 3, dtype=np.float64), [_layers(seed) for seed in range(6)]
+    unrolled = [{"blocks": x, "head": head} for x in layers]
+    stacked = [{"blocks": _stacked(x), "head": head} for x in layers]
+    runs = [
+        _run_of(*run)
+        for tx in (MAKE[name]() for name in names)
+        for run in ((tx, unrolled), (gradtx.per_layer(tx, "^blocks"), stacked))
+    ]
+    with jax.enable_x64(True):
+        ends = [params for params, _ in whole.ends(runs)]
+    return dict(zip(names, zip(ends[::2], ends[1::2], strict=True), strict=True))
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_per_layer_is_what_the_unrolled_model_does(name) -> None:
+    unrolled, stacked = whole.together(_per_layer, tuple(MAKE), name)
+    expected = {"blocks": _stacked(unrolled["blocks"]), "head": unrolled["head"]}
+    chex.assert_trees_all_close(stacked, expected, rtol=1e-12, atol=1e-14)
+
+
+BATCHED = ("muon", "muon-rms", "galore")
+
+
+@functools.cache
+def _unrolled(names):
+    layers = [[{"kernel": x["kernel"]} for x in _layers(seed)] for seed in range(6)]
     with jax.enable_x64(True):
-        tx, head = MAKE[name](), normal(5, 3, dtype=np.float64)
-        layers = [_layers(seed) for seed in range(6)]
-        unrolled = _path(tx, [{"blocks": x, "head": head} for x in layers])
-        stacked = _path(
-            gradtx.per_layer(tx, "^blocks"), [{"blocks": _stacked(x), "head": head} for x in layers]
-        )
-        expected = {"blocks": _stacked(unrolled["blocks"]), "head": unrolled["head"]}
-        chex.assert_trees_all_close(stacked, expected, rtol=1e-12, atol=1e-14)
+        ends = whole.ends([_run_of(MAKE[name](), layers) for name in names])
+    return {name: params for name, (params, _) in zip(names, ends, strict=True)}
 
 
-@pytest.mark.parametrize("name", ["muon", "muon-rms", "galore"])
+@pytest.mark.parametrize("name", BATCHED)
 @pytest.mark.parametrize("axis", [0, 2])
 def test_a_batch_of_matrices_is_what_the_unrolled_model_does(name, axis) -> None:
     with jax.enable_x64(True):
         tx = MAKE[name]()
         layers = [[{"kernel": x["kernel"]} for x in _layers(seed)] for seed in range(6)]
-        unrolled = _path(tx, layers)
+        unrolled = whole.together(_unrolled, BATCHED, name)
         axes = matrix_axes(1, 2) if axis == 0 else matrix_axes(0, 1)
         field = "weight_dimension_numbers" if name == "galore" else "muon_weight_dimension_numbers"
         rules = (axes, by_path(("kernel", axes)), *(["kernel$"] if axis == 0 else []))
@@ -376,15 +402,26 @@ def test_stacked_vectors_are_no_matrix_to_per_layer() -> None:
     assert kept == stack["kernel"].size + 2 * stack["bias"].size
 
 
+@functools.cache
+def _equal_leaves(names):
+    """The parameters of six leaves together, and of each alone, of all optimizers."""
+    trees = [{str(i): normal(4, 6, seed=7 * i + s) for i in range(6)} for s in range(4)]
+    txs = [MAKE[name]() for name in names]
+    found = [(params, {}) for params, _ in whole.ends([_run_of(tx, trees) for tx in txs])]
+    for i in trees[0]:
+        every = whole.ends([_run_of(tx, [t[i] for t in trees]) for tx in txs])
+        for (_, alone), (params, _) in zip(found, every, strict=True):
+            alone[i] = params
+    return dict(zip(names, found, strict=True))
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_many_equal_leaves_have_the_results_that_each_has(name) -> None:
     """Leaf by leaf tracing: parts of a state that are not there are not there for a leaf either."""
-    tx = MAKE[name]()
-    trees = [{str(i): normal(4, 6, seed=7 * i + s) for i in range(6)} for s in range(4)]
-    together = _path(tx, trees)
+    together, alone = whole.together(_equal_leaves, tuple(MAKE), name)
+    assert together.keys() == alone.keys()
     for i in together:
-        alone = _path(tx, [t[i] for t in trees])
-        np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(together[i], alone[i], rtol=1e-4, atol=1e-6)
 
 
 def test_packed_muon_sees_the_leaves() -> None:
@@ -473,17 +510,43 @@ def test_a_decay_of_your_own_and_an_offset() -> None:
     np.testing.assert_allclose(late, np.sign(trees[0]) + np.sign(trees[1]), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*MAKE, "rprop", "acprop", "madgrad"])
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_small_gradients_in_half_precision_stay_finite(name, dtype) -> None:
-    tx = MAKE.get(name, lambda: getattr(gradtx, name)(0.01))()
-    params = {"w": np.ones((8, 8), dtype), "b": np.zeros(8, dtype)}
-    sizes = np.asarray([1e-4, 0.0, 1e-7, 1.0, 0.0], dtype)
-    grads = {"w": np.tile(sizes[:, None, None], (1, 8, 8)), "b": np.tile(sizes[:, None], (1, 8))}
-    params, updates, states = whole.follow(tx, params, grads)
-    for leaf in jax.tree.leaves((params, updates, states)):
+HALVES = {n: functools.partial(getattr(gradtx, n), 0.01) for n in ("rprop", "acprop", "madgrad")}
+HALVES = {f"{d}-{n}": (make, d) for n, make in (MAKE | HALVES).items() for d in ("float16", "bfloat16")}
+
+
+@functools.cache
+def _halves(names):
+    """Of each optimizer the parameters, the updates and the states, in one program."""
+    txs, given = [], []
+    for name in names:
+        make, dtype = HALVES[name][0], jnp.dtype(HALVES[name][1])
+        params = {"w": np.ones((8, 8), dtype), "b": np.zeros(8, dtype)}
+        sizes = np.asarray([1e-4, 0.0, 1e-7, 1.0, 0.0], dtype)
+        grads = {"w": np.tile(sizes[:, None, None], (1, 8, 8)), "b": np.tile(sizes[:, None], (1, 8))}
+        txs, given = [*txs, make()], [*given, (params, grads)]
+
+    @jax.jit
+    def step(carry, grads):
+        made = [tx.update(g, state, p) for tx, (p, state), g in zip(txs, carry, grads, strict=True)]
+        moved = [gradtx.apply_updates(p, u) for (p, _), (u, _) in zip(carry, made, strict=True)]
+        return [(p, s) for p, (_, s) in zip(moved, made, strict=True)], [u for u, _ in made]
+
+    start = jax.jit(lambda every: [(p, tx.init(p)) for tx, p in zip(txs, every, strict=True)])
+    carry, path = start([p for p, _ in given]), []
+    for t in range(5):
+        carry, updates = step(carry, [jax.tree.map(lambda x, t=t: x[t], grads) for _, grads in given])
+        path.append(jax.device_get((carry, updates)))
+    return {n: [(carry[i], updates[i]) for carry, updates in path] for i, n in enumerate(names)}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_small_gradients_in_half_precision_stay_finite(name) -> None:
+    path = whole.together(_halves, tuple(HALVES), name)
+    assert len(path) == 5
+    for leaf in jax.tree.leaves(path):
         assert np.all(np.isfinite(np.asarray(leaf, np.float32)))
-    assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(dtype)}
+    dtype = jnp.dtype(HALVES[name][1])
+    assert {x.dtype for x in jax.tree.leaves([updates for _, updates in path])} == {dtype}
 
 
 def test_sm3_bounds_adagrads_sums_from_above() -> None:

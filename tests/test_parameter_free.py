@@ -19,7 +19,7 @@ from gradtx.tree import sums
 from tests import whole
 from tests.reference.case import Case
 from tests.test_exact import CASES as ALL
-from tests.test_exact import _gradients, _run, _start, extra
+from tests.test_exact import _compiled, _gradients, _start, _train, extra
 
 SGD = gradtx.sgd(0.1, 0.9)
 MADE = {
@@ -181,10 +181,8 @@ def test_float32_is_near_to_float64_at_the_same_parameters(case: Case) -> None:
     A step multiplies all entries by one number, which is a quotient of sums over all of them, or leads
     from one place to another: a few roundings of those sums, or of the places, are what there can be.
     """
-    curvature = 0.0 if "momo" in case.name else 1.0  # its losses are given, those of no parameters
-    narrow_path, narrow = _run(case.ours, np.float32, curvature)
-    before = [np.concatenate([t[None], p[:-1]]) for t, p in zip(_start(), narrow_path, strict=True)]
-    wide, states = _replay(case.ours, before, curvature)
+    before, narrow = whole.together(_runs, _names(case), case.name)
+    wide, states = whole.together(_replays_wide, _names(case), case.name)
     places = any(n in case.name for n in ("cocob", "mechanize"))
     for t in (1, 10, 100, 1000):
         for ours, exact, p, first in zip(narrow, wide, before, _start(), strict=True):
@@ -209,10 +207,8 @@ def test_float32_is_near_to_float64_but_for_the_estimate(case: Case) -> None:
     At the same parameters. What d is grows from what it was: it is a product of as many factors as there
     were steps on which it grew, 35 of D-Adaptation's 1000, each of them rounded.
     """
-    path, _ = _run(case.ours, np.float32, case.curvature or 1.0)
-    before = [np.concatenate([t[None], p[:-1]]) for t, p in zip(_start(), path, strict=True)]
     (narrow, d), (wide, exact_d) = (
-        _replay(case.ours, before, case.curvature or 1.0, dtype) for dtype in (np.float32, np.float64)
+        whole.together(run, _names(case), case.name) for run in (_replays_narrow, _replays_wide)
     )
     for t in (1, 10, 100, 1000):
         growths = np.count_nonzero(np.diff(d[:t]))
@@ -222,16 +218,11 @@ def test_float32_is_near_to_float64_but_for_the_estimate(case: Case) -> None:
         assert error <= 5e-7, f"step {t}: {error:.1e}"  # about four float32 roundings
 
 
-def _replay(tx, before, curvature, dtype=np.float64):
+def _replay(tx, grads, before, more):
     """The updates at the parameters of a float32 run, and at its gradients.
 
     Beside them MoMo's memories after each step, or the estimate of the distance before it.
     """
-    factor = np.float32(curvature)
-    grads = [
-        g.astype(np.float32) + factor * p.astype(np.float32)
-        for g, p in zip(_gradients(), before, strict=True)
-    ]
 
     def step(state, seen):
         grads, params, more = seen
@@ -240,10 +231,72 @@ def _replay(tx, before, curvature, dtype=np.float64):
             return after, (updates, (after[0].loss, after[0].along, after[0].mean))
         return after, (updates, getattr(state[0], "distance", ()))
 
+    return jax.lax.scan(step, tx.init([p[0] for p in before]), (grads, before, more))[1]
+
+
+def _by_name(names):
+    return [next(case for case in MINE if case.name == name) for name in names]
+
+
+def _curvature(case: Case) -> float:
+    # MoMo's losses are given, those of no parameters.
+    return case.curvature or (0.0 if "momo" in case.name else 1.0)
+
+
+@functools.cache
+def _runs(names):
+    """1000 steps of each case in float32: the parameters before each, and the updates."""
+    cases, shared = _by_name(names), jax.tree.map(np.float32, (_start(), _gradients()))
+
+    def run(start, grads, more):
+        return [
+            _train(case.ours, start, (grads, m), _curvature(case))
+            for case, m in zip(cases, more, strict=True)
+        ]
+
+    more = [jax.tree.map(np.float32, extra(case.ours)) for case in cases]
+    found = jax.device_get(_compiled(run, np.float32)(*shared, more))
+    before = [
+        [np.concatenate([t[None], p[:-1]]) for t, p in zip(_start(), path, strict=True)] for path, _ in found
+    ]
+    return {name: (b, updates) for name, b, (_, updates) in zip(names, before, found, strict=True)}
+
+
+def _replays(names, dtype):
+    cases = _by_name(names)
+    befores = [whole.together(_runs, _names(case), case.name)[0] for case in cases]
+    grads = [
+        [
+            g.astype(np.float32) + np.float32(_curvature(case)) * p.astype(np.float32)
+            for g, p in zip(_gradients(), before, strict=True)
+        ]
+        for case, before in zip(cases, befores, strict=True)
+    ]
+
+    def run(*given):
+        return [_replay(case.ours, *seen) for case, *seen in zip(cases, *given, strict=True)]
+
     with jax.enable_x64(dtype == np.float64):
-        stacked = jax.tree.map(lambda x: np.asarray(x, dtype), (grads, before, extra(tx)))
-        run = jax.jit(lambda p, x: jax.lax.scan(step, tx.init(p), x)[1])
-        return jax.device_get(run([p[0] for p in stacked[1]], stacked))
+        given = jax.tree.map(
+            lambda x: np.asarray(x, dtype), (grads, befores, [extra(case.ours) for case in cases])
+        )
+        found = jax.device_get(jax.jit(run)(*given))
+    return dict(zip(names, found, strict=True))
+
+
+@functools.cache
+def _replays_wide(names):
+    return _replays(names, np.float64)
+
+
+@functools.cache
+def _replays_narrow(names):
+    return _replays(names, np.float32)
+
+
+def _names(case: Case) -> tuple[str, ...]:
+    """Of the cases in a program with this one."""
+    return tuple(c.name for c in (ESTIMATES if case in ESTIMATES else CASES))
 
 
 # ---------------------------------------------------------------- the loss

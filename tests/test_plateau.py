@@ -6,6 +6,7 @@ update is given a metric, and the level that follows from it holds for that upda
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import pickle
 
@@ -19,6 +20,7 @@ import pytest
 import gradtx
 from gradtx import plateau_schedule
 from gradtx.schedules import PlateauState
+from tests import whole
 
 RECORDED = np.load(pathlib.Path(__file__).parent / "recorded" / "plateau.npz", allow_pickle=False)
 FEW = {"factor": 0.95, "patience": 4}
@@ -60,16 +62,15 @@ every_run = pytest.mark.parametrize("name", OURS)
 def updates_of(tx, metrics, updates=(1.0,)) -> np.ndarray:
     """What becomes of a constant update at every metric, in one compiled scan."""
     start = jnp.asarray(updates)
+    return np.asarray(jax.jit(functools.partial(_updates, tx, start))(jnp.asarray(metrics)))
 
-    @jax.jit
-    def run(metrics):
-        def step(state, metric):
-            out, state = tx.update(start, state, start, value=metric)
-            return state, out
 
-        return jax.lax.scan(step, tx.init(start), metrics)[1]
+def _updates(tx, start, metrics):
+    def step(state, metric):
+        out, state = tx.update(start, state, start, value=metric)
+        return state, out
 
-    return np.asarray(run(jnp.asarray(metrics)))
+    return jax.lax.scan(step, tx.init(start), metrics)[1]
 
 
 def levels(schedule, metrics) -> np.ndarray:
@@ -90,10 +91,29 @@ def test_what_was_recorded_is_what_is_compared() -> None:
     assert str(RECORDED["torch"]).startswith("2.13.")
 
 
+def recorded(names, dtype):
+    """The levels at the recorded metrics, of all schedules in one program."""
+    start, metrics = np.ones(1, dtype), {n: RECORDED[f"metrics: {n}"].astype(dtype) for n in names}
+    every = jax.jit(
+        lambda metrics: {n: _updates(gradtx.scale(OURS[n]), start, x) for n, x in metrics.items()}
+    )
+    return {name: out[:, 0] for name, out in jax.device_get(every(metrics)).items()}
+
+
+@functools.cache
+def recorded_wide(names):
+    with jax.enable_x64(True):
+        return recorded(names, np.float64)
+
+
+@functools.cache
+def recorded_narrow(names):
+    return recorded(names, np.float32)
+
+
 @every_run
 def test_equals_pytorch_in_float64(name: str) -> None:
-    with jax.enable_x64(True):
-        got = levels(OURS[name], RECORDED[f"metrics: {name}"])
+    got = whole.together(recorded_wide, tuple(OURS), name)
     assert got.dtype == np.float64
     np.testing.assert_allclose(got, RECORDED[f"lr: {name}"], rtol=1e-12)
 
@@ -101,7 +121,7 @@ def test_equals_pytorch_in_float64(name: str) -> None:
 @every_run
 def test_float32_is_two_roundings_per_reduction_away(name: str) -> None:
     expected = RECORDED[f"lr: {name}"]
-    got = levels(OURS[name], RECORDED[f"metrics: {name}"].astype(np.float32))
+    got = whole.together(recorded_narrow, tuple(OURS), name)
     assert got.dtype == np.float32
     fallen = np.cumsum(np.diff(np.r_[0.1, expected]) < 0)
     # 6e-8 for each rounding: two at each reduction, where four cancel in part, and two of the level.
@@ -235,24 +255,26 @@ def test_a_mean_of_several_updates_is_one_metric() -> None:
 # ---------------------------------------------------------------- saving and going on
 
 
+IN_MEANS = gradtx.scale(OURS["cooldown"].replace(accumulation_size=2, patience=2))
+
+
+@jax.jit
+def in_means(state, metrics):
+    def step(state, metric):
+        out, state = IN_MEANS.update(np.ones((), np.float32), state, value=metric)
+        return state, out
+
+    return jax.lax.scan(step, state, metrics)
+
+
 @pytest.mark.parametrize("how", ["pickle", "flax", "a dictionary"])
 @pytest.mark.parametrize("at", [127, 211])  # before the level falls, and between two falls; within a mean
 def test_goes_on_from_a_saved_state(how: str, at: int) -> None:
     metrics = np.repeat(RECORDED["metrics: cooldown"], 2)[200:520].astype(np.float32)
-    tx = gradtx.scale(OURS["cooldown"].replace(accumulation_size=2, patience=2))
-    start = jnp.ones(())
-
-    @jax.jit
-    def run(state, metrics):
-        def step(state, metric):
-            out, state = tx.update(start, state, value=metric)
-            return state, out
-
-        return jax.lax.scan(step, state, metrics)
-
-    _, whole = run(tx.init(start), metrics)
-    assert len(reductions(np.asarray(whole[at:]), whole[at - 1])) >= 3
-    state, _ = run(tx.init(start), metrics[:at])
+    tx, start = IN_MEANS, jnp.ones(())
+    _, expected = in_means(tx.init(start), metrics)
+    assert len(reductions(np.asarray(expected[at:]), expected[at - 1])) >= 3
+    state, _ = in_means(tx.init(start), metrics[:at])
     if how == "pickle":
         restored = pickle.loads(pickle.dumps(jax.device_get(state)))
     elif how == "flax":
@@ -260,7 +282,7 @@ def test_goes_on_from_a_saved_state(how: str, at: int) -> None:
     else:
         restored = gradtx.resume(tx, flax.serialization.to_state_dict(state), start)
     assert isinstance(restored.memory["scale.step_size"], PlateauState)
-    np.testing.assert_array_equal(run(restored, metrics[at:])[1], whole[at:])
+    np.testing.assert_array_equal(in_means(restored, metrics[at:])[1], expected[at:])
 
 
 # ---------------------------------------------------------------- wherever a number may stand
@@ -309,21 +331,25 @@ PLACES = {
 }
 
 
-def path_of(tx, metrics=FLAT) -> np.ndarray:
+def path_of(tx, metrics):
     """The updates of a leaf in a tree, over steps whose gradients and parameters differ in size."""
     params = [np.asarray([1.0, -2.0, 3.0], np.float32)]
 
-    @jax.jit
-    def run(metrics):
-        def step(carry, metric):
-            state, grads = carry
-            updates, state = tx.update(grads, state, params, value=metric)
-            return (state, [-0.9 * grads[0] + 0.01]), updates[0]
+    def step(carry, metric):
+        state, grads = carry
+        updates, state = tx.update(grads, state, params, value=metric)
+        return (state, [-0.9 * grads[0] + 0.01]), updates[0]
 
-        grads = [jnp.asarray([2.0, 0.3, -0.05])]
-        return jax.lax.scan(step, (tx.init(params), grads), metrics)[1]
+    grads = [jnp.asarray(np.asarray([2.0, 0.3, -0.05], np.float32))]
+    return jax.lax.scan(step, (tx.init(params), grads), metrics)[1]
 
-    return np.asarray(run(jnp.asarray(metrics)))
+
+@functools.cache
+def paths_of(names):
+    """Under a plateau, under a schedule of the step that says the same, and with a number that stays."""
+    kinds = (falling, listed, gradtx.constant_schedule)
+    every = jax.jit(lambda metrics: {n: [path_of(PLACES[n](k), metrics) for k in kinds] for n in names})
+    return jax.device_get(every(FLAT))
 
 
 def test_the_level_that_stands_there_is_halved() -> None:
@@ -333,10 +359,9 @@ def test_the_level_that_stands_there_is_halved() -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_stands_wherever_a_schedule_may(place: str) -> None:
     """With the updates of a schedule of the step that happens to say the same."""
-    got, expected = path_of(PLACES[place](falling)), path_of(PLACES[place](listed))
-    # The numbers are the same; in two programs XLA fuses products and sums in two ways: a few roundings.
+    got, expected, constant = whole.together(paths_of, tuple(PLACES), place)
+    # The numbers are the same; of two loops XLA fuses products and sums in two ways: a few roundings.
     np.testing.assert_allclose(got, expected, rtol=5e-7)
-    constant = path_of(PLACES[place](gradtx.constant_schedule))
     assert np.max(np.abs(got - constant)) > 1e-3 * np.max(np.abs(constant))  # the level does matter here
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import inspect
 import pickle
 import typing
@@ -17,6 +18,7 @@ import gradtx
 from gradtx import Schedule
 from gradtx.kinds import Integer, Real
 from gradtx.schedules.fields import LAST, Boundaries, Choice, Parts
+from tests import whole
 
 # ---------------------------------------------------------------- one of each
 
@@ -154,19 +156,139 @@ def test_the_levels_are_data_and_the_counts_are_not() -> None:
 # ---------------------------------------------------------------- a function of the step
 
 
-@every_function_of_the_step
-@pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])
-def test_one_trace_gives_one_finite_number_at_every_step(name: str, x64: bool) -> None:
-    schedule, traces = SCHEDULES[name], []
+# What follows reads programs of all schedules at once; of each by itself they take twice as long.
+
+EVERY = tuple(FUNCTIONS)
+EXACT = tuple(name for name in PURE if name in FUNCTIONS)
+VARIED = tuple(name for name in FUNCTIONS if jax.tree.leaves(SCHEDULES[name]))
+
+
+def numbers(names, change):
+    return {name: [change(x) for x in jax.tree.leaves(SCHEDULES[name])] for name in names}
+
+
+def with_numbers(name, leaves):
+    return jax.tree.structure(SCHEDULES[name]).unflatten(leaves)
+
+
+def levels(schedule, steps):
+    return jnp.broadcast_to(jax.vmap(schedule)(steps), steps.shape)
+
+
+def levels_of_two(name, leaves):
+    """At all steps, with two of each of its numbers."""
+    return jax.vmap(lambda leaves: jax.vmap(with_numbers(name, leaves))(STEPS))(leaves)
+
+
+def levels_and_slopes(name, leaves):
+    return jax.vmap(jax.value_and_grad(functools.partial(at, name)), (None, 0))(leaves, STEPS)
+
+
+def at(name, leaves, step):
+    return with_numbers(name, leaves)(step)
+
+
+@functools.cache
+def of_numbers(of, names):
+    """A program that takes the numbers of schedules."""
+    return jax.jit(lambda leaves: {name: of(name, leaves[name]) for name in names})
+
+
+def asked(of, change, wide=False):
+    """What `of` makes of schedules with other numbers, by their names; for `whole.together`."""
+
+    @functools.cache
+    def run(names):
+        with jax.enable_x64(wide):
+            return jax.device_get(of_numbers(of, names)(numbers(names, change)))
+
+    return run
+
+
+def plain_levels(name, leaves):
+    return levels(with_numbers(name, leaves), STEPS)
+
+
+def other(x):
+    """A number that float32 holds exactly."""
+    return np.float32(0.9371 * x)
+
+
+@functools.cache
+def at_once(names):
+    return jax.device_get(jax.jit(lambda steps: {n: levels(SCHEDULES[n], steps) for n in names})(STEPS))
+
+
+@functools.cache
+def of_constants(names):
+    """Arrays that the program holds; the steps are its argument."""
+    held = numbers(names, lambda x: jnp.asarray(other(x)))
+    every = jax.jit(lambda steps: {n: levels(with_numbers(n, held[n]), steps) for n in names})
+    return jax.device_get(every(STEPS))
+
+
+@functools.cache
+def of_constants_alone(names):
+    """The steps too."""
+    held = numbers(names, lambda x: jnp.asarray(other(x)))
+    return jax.device_get(jax.jit(lambda: {n: plain_levels(n, held[n]) for n in names})())
+
+
+SWEPT = asked(levels_of_two, lambda x: np.asarray([x, 0.9 * x], np.float32))
+SWEPT_WIDE = asked(plain_levels, lambda x: np.float64(0.9 * x), wide=True)
+OTHER = asked(levels_and_slopes, other)
+OTHER_WIDE = asked(plain_levels, lambda x: np.float64(other(x)), wide=True)
+SLOPES = asked(levels_and_slopes, np.float32)
+
+
+@functools.cache
+def one_by_one(names):
+    """The level at each step, alone and as the learning rate of an optimizer, and how often it was traced."""
+    txs, one, traces = (
+        {n: gradtx.scale_by_learning_rate(SCHEDULES[n]) for n in names},
+        np.ones((), np.float32),
+        [],
+    )
+
+    @jax.jit
+    def traced(states):
+        traces.append(names)
+        made = {name: tx.update(one, states[name]) for name, tx in txs.items()}
+        found = {name: (SCHEDULES[name](states[name].step), made[name][0]) for name in names}
+        return found, {name: state for name, (_, state) in made.items()}
+
+    first = states = jax.jit(lambda: {name: tx.init(one) for name, tx in txs.items()})()
+    followed = []
+    for _ in range(12):
+        found, states = traced(states)
+        followed.append(jax.device_get(found))
+    reached = []
+    for step in STEPS:
+        found, _ = traced({name: state._replace(step=step) for name, state in first.items()})
+        reached.append(jax.device_get(found))
+    followed, reached = whole.stack(followed), whole.stack(reached)
+    return {name: (*reached[name], followed[name][1], len(traces)) for name in names}
+
+
+@functools.cache
+def one_by_one_wide(names):
+    traces = []
 
     @jax.jit
     def traced(step):
         traces.append(step)
-        return schedule(step)
+        return {name: SCHEDULES[name](step) for name in names}
 
-    with jax.enable_x64(x64):
-        levels = np.asarray([traced(step) for step in STEPS])
-    assert len(traces) == 1
+    with jax.enable_x64(True):
+        found = whole.stack([jax.device_get(traced(step)) for step in STEPS])
+    return {name: (found[name], len(traces)) for name in names}
+
+
+@every_function_of_the_step
+@pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])
+def test_one_trace_gives_one_finite_number_at_every_step(name: str, x64: bool) -> None:
+    levels, *_, traces = whole.together(one_by_one_wide if x64 else one_by_one, EVERY, name)
+    assert traces == 1
     assert levels.shape == STEPS.shape
     assert levels.dtype == (np.float64 if x64 else np.float32)
     assert np.all(np.isfinite(levels))
@@ -174,8 +296,7 @@ def test_one_trace_gives_one_finite_number_at_every_step(name: str, x64: bool) -
 
 @every_function_of_the_step
 def test_a_step_is_a_python_number_an_array_or_one_of_many(name: str) -> None:
-    schedule = SCHEDULES[name]
-    mapped = np.asarray(jax.vmap(schedule)(STEPS))
+    schedule, mapped = SCHEDULES[name], whole.together(at_once, EVERY, name)
     tight = {"rtol": 1.3e-7, "atol": 0.0}  # compiled as one program, and operation by operation: a last place
     for i in (0, 1, 7, 39, len(STEPS) - 1):
         step = int(STEPS[i])
@@ -187,66 +308,51 @@ def test_a_step_is_a_python_number_an_array_or_one_of_many(name: str) -> None:
     np.testing.assert_allclose(np.broadcast_to(schedule(STEPS), STEPS.shape), mapped, **tight)
 
 
-@pytest.mark.parametrize("name", [name for name in PURE if name in FUNCTIONS])
+@pytest.mark.parametrize("name", EXACT)
 def test_float32_is_float64_but_for_one_rounding_up_to_the_last_step(name: str) -> None:
-    schedule = SCHEDULES[name]
-    narrow = np.asarray(jax.jit(jax.vmap(schedule))(STEPS))
-    with jax.enable_x64(True):
-        wide = np.asarray(jax.jit(jax.vmap(schedule))(STEPS))
+    narrow, (wide, _) = whole.together(at_once, EVERY, name), whole.together(one_by_one_wide, EVERY, name)
+    assert (narrow.dtype, wide.dtype) == (np.float32, np.float64)
     # The one rounding is 6e-8 at most. What is below float32's smallest number is zero.
     np.testing.assert_allclose(narrow, wide, rtol=6.5e-8, atol=1.2e-38)
 
 
-@pytest.mark.parametrize("name", [name for name in PURE if name in FUNCTIONS])
+@pytest.mark.parametrize("name", EXACT)
 def test_numbers_that_are_arrays_are_rounded_once_as_well(name: str) -> None:
     """Arguments of the compiled program or constants in it: the level that belongs to their values."""
-    leaves, structure = jax.tree.flatten(SCHEDULES[name])
-    narrow = [np.float32(0.9371 * x) for x in leaves]
-    with jax.enable_x64(True):
-        wide = structure.unflatten([jnp.asarray(x, float) for x in narrow])
-        expected = np.broadcast_to(jax.vmap(wide)(STEPS), STEPS.shape)
-    held = structure.unflatten([jnp.asarray(x) for x in narrow])
+    expected = whole.together(OTHER_WIDE, VARIED, name)
+    assert expected.dtype == np.float64
     for got in (
-        jax.jit(lambda schedule, step: jax.vmap(schedule)(step))(held, STEPS),
-        jax.jit(jax.vmap(held))(STEPS),
-        jax.jit(lambda: jax.vmap(held)(STEPS))(),
+        whole.together(OTHER, VARIED, name)[0],
+        whole.together(of_constants, EXACT, name),
+        whole.together(of_constants_alone, EXACT, name),
     ):
         # Of a power with an exponent of 100, 1e-9 · 100 / 2 besides.
         np.testing.assert_allclose(got, expected, rtol=1e-7, atol=1.2e-38)
 
 
-@pytest.mark.parametrize("name", [name for name in PURE if name in FUNCTIONS])
+@pytest.mark.parametrize("name", EXACT)
 def test_slopes_in_its_numbers_are_those_of_float64(name: str) -> None:
-    leaves, structure = jax.tree.flatten(SCHEDULES[name])
-
-    def slopes(leaves):
-        return jax.vmap(jax.grad(lambda xs, step: structure.unflatten(xs)(step)), (None, 0))(leaves, STEPS)
-
-    got = slopes([jnp.asarray(x, jnp.float32) for x in leaves])
+    """Compiled as one program in float32, operation by operation in float64."""
+    leaves, _ = jax.tree.flatten(SCHEDULES[name])
     with jax.enable_x64(True):
-        expected = slopes([jnp.asarray(np.float32(x), float) for x in leaves])
-    for narrow, wide in zip(got, expected, strict=True):
+        slopes = jax.vmap(jax.grad(functools.partial(at, name)), (None, 0))
+        expected = slopes([jnp.asarray(np.float32(x), float) for x in leaves], STEPS)
+    for narrow, wide in zip(whole.together(SLOPES, VARIED, name)[1], expected, strict=True):
+        assert (narrow.dtype, wide.dtype) == (np.float32, np.float64)
         np.testing.assert_allclose(narrow, wide, rtol=1e-5, atol=1.2e-38)
 
 
 @every_function_of_the_step
 def test_its_numbers_may_be_traced_swept_and_differentiated(name: str) -> None:
-    schedule = SCHEDULES[name]
-    leaves, structure = jax.tree.flatten(schedule)
-    if not leaves:
+    if name not in VARIED:
         pytest.skip("it has no numbers")
-
-    def at(leaves, step):
-        return structure.unflatten(leaves)(step)
-
-    many = [jnp.asarray([x, 0.9 * x]) for x in leaves]
-    swept = jax.jit(jax.vmap(jax.vmap(at, (None, 0)), (0, None)))(many, STEPS)
-    alone = structure.unflatten([0.9 * x for x in leaves])
+    swept, changed = whole.together(SWEPT, VARIED, name), whole.together(SWEPT_WIDE, VARIED, name)
+    of_python, _ = whole.together(one_by_one_wide, EVERY, name)
     # A traced base of a power brings its own rounding in as often as it is multiplied.
     near = STEPS < 40
-    np.testing.assert_allclose(swept[1][near], jax.vmap(alone)(STEPS[near]), rtol=2e-5, atol=1e-6)
-    slopes = jax.jit(jax.vmap(jax.grad(at), (None, 0)))([jnp.asarray(x) for x in leaves], STEPS)
-    assert all(np.all(np.isfinite(slope)) for slope in slopes)
+    for got, alone in zip(swept, (of_python, changed), strict=True):
+        np.testing.assert_allclose(got[near], alone[near], rtol=2e-5, atol=1e-6)
+    assert all(np.all(np.isfinite(slope)) for slope in whole.together(SLOPES, VARIED, name)[1])
 
 
 @every_function_of_the_step
@@ -260,16 +366,11 @@ def test_no_step_is_half_a_step(name: str) -> None:
 @every_function_of_the_step
 def test_an_optimizer_follows_it(name: str) -> None:
     """At every step, in one trace, and from any step on as in an uninterrupted run."""
-    schedule = SCHEDULES[name]
-    tx = gradtx.scale_by_learning_rate(schedule)
-    update = jax.jit(tx.update)
-    state = tx.init(jnp.ones(()))
-    for step in range(12):
-        level, state = update(jnp.ones(()), state)
-        np.testing.assert_allclose(level, -schedule(step), rtol=1e-6, atol=1e-7)
-    resumed = state._replace(step=jnp.asarray(10**6, jnp.int32))
-    np.testing.assert_allclose(update(jnp.ones(()), resumed)[0], -schedule(10**6), rtol=1e-6, atol=1e-7)
-    assert update._cache_size() == 1
+    _, resumed, levels, traces = whole.together(one_by_one, EVERY, name)
+    expected = whole.together(at_once, EVERY, name)
+    np.testing.assert_allclose(levels, -expected[:12], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(resumed, -expected, rtol=1e-6, atol=1e-7)
+    assert traces == 1
 
 
 def test_what_follows_a_report_says_that_it_is_no_function_of_the_step() -> None:
