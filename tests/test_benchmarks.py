@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import accuracy, by_torch, figures, machine, report, times, whole_step
+from benchmarks import accuracy, by_torch, eager, figures, machine, report, times, whole_step
 from benchmarks.peers import NORM, OPTIMIZERS, Peer, Problem, peers
 from gradtx import leafwise
 
@@ -293,6 +293,16 @@ def test_it_draws_every_picture(made) -> None:
         content = (made[1] / f"{name}.png").read_bytes()
         assert content.startswith(b"\x89PNG")
         assert len(content) > 10_000  # an empty one of this size has about 5000
+
+
+def test_eager_steps_are_timed_in_every_round() -> None:
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        found = eager.rows(leaves=1, rounds=2)
+    assert [row["what"] for row in found] == [*eager.ROWS]
+    for row in found:
+        assert row["ratio"] == [a / b for a, b in zip(row["gradtx"], row["optax"], strict=True)]
+        assert len(row["ratio"]) == 2
+        assert min(row["gradtx"] + row["optax"]) > 0
 
 
 def test_each_peer_has_a_colour_and_a_marker_of_its_own() -> None:

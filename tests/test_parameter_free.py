@@ -448,10 +448,14 @@ def test_normalize_leaves_zeros_where_optax_makes_nan() -> None:
     ],
 )  # fmt: skip
 def test_one_setting_solves_a_problem_of_any_size(name: str, steps: int) -> None:
-    """Least squares whose solution is 1e-2, 1 or 1e2 away: the loss falls below a thousandth of its start."""
-    x = jax.random.normal(jax.random.key(0), (64, 5))
+    """Least squares whose solution is 1e-2, 1 or 1e2 away: the loss falls below a thousandth of its start.
 
-    def losses(scale):
+    The median of the last fifth of the steps: at a rate that stays, Adam's steps leave the solution for a
+    few dozen steps now and then (D-Adaptation's here, and Optax's the same).
+    """
+    data = np.random.default_rng(0).normal(size=(3, 64, 5)).astype(np.float32)
+
+    def losses(scale, x):
         goal = scale * np.asarray([1.0, -2.0, 3.0, -0.5, 0.1], np.float32)
 
         def squares(params):
@@ -460,8 +464,9 @@ def test_one_setting_solves_a_problem_of_any_size(name: str, steps: int) -> None
         start = {"w": jnp.zeros(5), "b": jnp.zeros(())}
         return train(MADE[name], start, steps, squares)[1]
 
-    values = np.asarray(jax.jit(jax.vmap(losses))(np.asarray([1e-2, 1.0, 1e2], np.float32)))
-    np.testing.assert_array_less(values[:, -1], 1e-3 * values[:, 0])
+    each = jax.vmap(jax.vmap(losses, (0, None)), (None, 0))
+    values = np.asarray(jax.jit(each)(np.asarray([1e-2, 1.0, 1e2], np.float32), data))
+    np.testing.assert_array_less(np.median(values[..., -steps // 5 :], axis=-1), 1e-3 * values[..., 0])
 
 
 def test_mechanic_finds_the_factor_of_a_rate_that_is_far_off() -> None:

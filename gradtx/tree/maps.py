@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -64,9 +66,8 @@ def check_like(tree: PyTree, other: PyTree, what: str) -> None:
     """Raise MismatchError unless `other` has the structure and the leaves' shapes of `tree`."""
     leaves, structure = jax.tree.flatten(tree)
     others, other_structure = jax.tree.flatten(other)
-    if structure == other_structure and all(  # type: ignore[operator]  # jax has no stub for treedefs
-        np.shape(a) == np.shape(b) for a, b in zip(leaves, others, strict=True)
-    ):
+    same = structure == other_structure  # type: ignore[operator]  # jax has no stub for treedefs
+    if same and _shapes_of(leaves) == _shapes_of(others):
         return
     mine, theirs = _shapes(tree), _shapes(other)
     for path in mine | theirs:
@@ -80,6 +81,16 @@ def check_like(tree: PyTree, other: PyTree, what: str) -> None:
         f"the updates' tree has other containers than the {what}: {structure} against "
         f"{other_structure}. Their leaves agree: a tuple may have become a list on the way."
     )
+
+
+def _shapes_of(leaves: list[Any]) -> list[tuple[int, ...]]:
+    try:
+        return list(builtins.map(_SHAPE, leaves))  # without a call of Python's for each leaf at every step
+    except AttributeError:  # Python numbers
+        return list(builtins.map(np.shape, leaves))
+
+
+_SHAPE = operator.attrgetter("shape")
 
 
 def one_example(tree: PyTree) -> PyTree:
@@ -146,7 +157,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
     def cast(x: Any, target: Any) -> Any:
         dtype = target.dtype if isinstance(target, jax.Array) else jnp.result_type(target)
         # A weakly typed number that is kept would be another type, and a second trace.
-        same = isinstance(x, jax.Array) and x.dtype == dtype and not jax.typeof(x).weak_type
+        same = isinstance(x, jax.Array) and x.dtype == dtype and not x.weak_type
         return x if same else jnp.asarray(x).astype(dtype)
 
     return jax.tree.map(cast, tree, like)
