@@ -17,6 +17,11 @@ from gradtx.value import static
 __all__ = ["chain", "named_chain"]
 
 
+def _first_takes_examples(self: Any) -> bool:
+    """Whether the first part takes gradients of single examples."""
+    return bool(self.parts) and self.parts[0].per_example
+
+
 class chain(GradientTransformation):
     """Apply transformations in order: each reads what the one before it returned.
 
@@ -44,10 +49,7 @@ class chain(GradientTransformation):
     def _arguments(self) -> Any:
         return ((None, part) for part in self.parts)
 
-    @property
-    def per_example(self) -> bool:
-        """Whether the first part takes gradients of single examples."""
-        return bool(self.parts) and self.parts[0].per_example
+    per_example = property(_first_takes_examples)
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> chain:
@@ -103,10 +105,7 @@ class named_chain(GradientTransformation):
     def _arguments(self) -> Any:
         return ((None, pair) for pair in zip(self.names, self.parts, strict=True))
 
-    @property
-    def per_example(self) -> bool:
-        """Whether the first part takes gradients of single examples."""
-        return bool(self.parts) and self.parts[0].per_example
+    per_example = property(_first_takes_examples)
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> named_chain:
