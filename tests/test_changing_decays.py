@@ -645,14 +645,9 @@ def train_many(runs, dtype, options=None) -> list:
     return jax.device_get(every(*given))
 
 
-TOGETHER = 12  # cases in a program
-
-
 def together(run, name: str):
     """What `run` says of a case, asked with its neighbours."""
-    names = tuple(CASES)
-    first = names.index(name) // TOGETHER * TOGETHER
-    return whole.together(run, names[first : first + TOGETHER], name)
+    return whole.together(run, tuple(CASES), name, at_once=12)
 
 
 @functools.cache

@@ -111,16 +111,13 @@ def _run_wide(tx, curvature=0.0, leaves=None):
         return _run(tx, np.float64, curvature, leaves)
 
 
-TOGETHER = 12  # cases in a program
 NEAR_OPTAX = 2e-5
 PLACES = {case.name: i for i, case in enumerate(CASES)}
 
 
 def _together(run, case: Case):
     """What `run` says of a case, asked with its neighbours."""
-    first = PLACES[case.name] // TOGETHER * TOGETHER
-    places = tuple(range(first, min(first + TOGETHER, len(CASES))))
-    return whole.together(run, places, PLACES[case.name])
+    return whole.together(run, tuple(PLACES.values()), PLACES[case.name], at_once=12)
 
 
 def _given(dtype, steps):

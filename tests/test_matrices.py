@@ -327,7 +327,7 @@ def _stacked(layers, axis=0):
 
 def _path(tx, trees):
     """Parameters after some steps: the first tree is where they start, the others are gradients."""
-    return whole.end(tx, trees[0], whole.stack(trees[1:]))[0]
+    return whole.end(*_run_of(tx, trees))[0]
 
 
 def _run_of(tx, trees):

@@ -244,11 +244,8 @@ SLOPES = asked(levels_and_slopes, np.float32)
 @functools.cache
 def one_by_one(names):
     """The level at each step, alone and as the learning rate of an optimizer, and how often it was traced."""
-    txs, one, traces = (
-        {n: gradtx.scale_by_learning_rate(SCHEDULES[n]) for n in names},
-        np.ones((), np.float32),
-        [],
-    )
+    txs = {name: gradtx.scale_by_learning_rate(SCHEDULES[name]) for name in names}
+    one, traces = np.ones((), np.float32), []
 
     @jax.jit
     def traced(states):

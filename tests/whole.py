@@ -74,7 +74,7 @@ def stack(trees):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def together(run, names, name):
+def together(run, names, name, at_once=None):
     """`run(names)[name]`: one program of many costs XLA half of what programs of one do.
 
     Of the name alone, where one of the names fails: so it is that one's test that does.
@@ -83,7 +83,11 @@ def together(run, names, name):
         run: makes a dictionary by name, of a tuple of names; remembers what it made.
         names: the names that are asked together.
         name: the one that is asked for.
+        at_once: how many neighbours share a program; None is all.
     """
+    if at_once:
+        first = names.index(name) // at_once * at_once
+        names = names[first : first + at_once]
     if (run, names) not in _FAILED:
         try:
             return run(names)[name]
