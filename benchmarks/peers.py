@@ -19,7 +19,6 @@ import optax
 
 import gradtx
 from benchmarks import by_torch
-from gradtx import leafwise
 
 RATE, MOMENTUM, DECAY, LION_DECAY, NORM = 1e-3, 0.9, 1e-4, 1e-3, 1.0
 
@@ -150,7 +149,6 @@ class ByJax:
 def forget() -> None:
     """Make the next trace and compilation first ones."""
     jax.clear_caches()
-    leafwise.forget_programs()
 
 
 def _tree(leaves: list[np.ndarray]) -> dict[str, jax.Array]:

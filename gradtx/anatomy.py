@@ -80,12 +80,14 @@ def remembered(f: Callable[[Any], Any], tx: Any) -> Any:
     if not has_arrays(tx):
         return remembered_by_value(f, tx)
     key = f, jax.tree.structure(tx)
-    if key not in _by_structure:
+    try:
+        return _by_structure[key]
+    except KeyError:  # not `in` and then a look: another thread may clear it in between
         answer = f(tx)
-        if len(_by_structure) >= 1024:
-            _by_structure.clear()
-        _by_structure[key] = answer
-    return _by_structure[key]
+    if len(_by_structure) >= 1024:
+        _by_structure.clear()
+    _by_structure[key] = answer
+    return answer
 
 
 def remembered_by_value(f: Callable[[Any], Any], tx: Any) -> Any:

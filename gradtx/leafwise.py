@@ -6,13 +6,16 @@ for each shape and dtype that occurs, under a nested `jit`, and called for every
 the calls, so the compiled program is the same. What depends on the counters alone is computed once
 for all leaves. With a thousand leaves that is a quarter of the time to trace and lower.
 
+The programs of one update are forgotten when it ends. What a trace depends on besides its arguments
+(named axes and their sizes, the mesh, jax's settings, what a function closes over) is then the same for
+all leaves that share a program, and nothing has to be compared to know it.
+
 To run a transformation on one leaf, its state is split: where `init` puts a tree that mirrors the
 parameters, the leaf's entry; elsewhere (counters) the whole. `init` on a `Hole` tells the two apart.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +25,7 @@ from gradtx.hoist import Hoisted, hoist
 from gradtx.tree import MismatchError, PyTree
 from gradtx.value import Value
 
-__all__ = ["Hole", "Mirror", "forget_programs", "update_each"]
+__all__ = ["Hole", "Mirror", "update_each"]
 
 
 LEAVES_PER_SHAPE = 8
@@ -106,26 +109,28 @@ def update_each(tx: Any, updates: PyTree, state: PyTree, params: PyTree | None) 
         parts = mirror.split(state, structure)
     except ValueError:
         return None
-    numbers, fixed = _arrays_apart(tx)
+    numbers, without_numbers = _arrays_apart(tx)
     shared, shared_structure = _flat(
         (numbers, [x for x, m in zip(parts, mirror.mirrors, strict=True) if not m])
     )
     each_param = [None] * len(leaves) if params is None else jax.tree.leaves(params)
-    common = _types(shared), shared_structure, _settings()
     each = [
         _flat((u, p, mirror.own(parts, i))) for i, (u, p) in enumerate(zip(leaves, each_param, strict=True))
     ]
-    kinds: dict[_Leaf, list[int]] = {}  # which leaves are alike
+    kinds: dict[tuple[Any, ...], list[int]] = {}  # types and structure -> the leaves that have them
     for i, (own, own_structure) in enumerate(each):
-        kinds.setdefault(_Leaf(fixed, _types(own), own_structure, *common), []).append(i)
+        kinds.setdefault((_types(own), own_structure), []).append(i)
     if len(leaves) < LEAVES_PER_SHAPE * len(kinds):
         return None
+    plans: list[_Plan] = []
     try:
-        plans = [plan for kind in kinds if (plan := _plan(kind)) is not None]
+        for own, own_structure in kinds:
+            plan = _plan(without_numbers, own, own_structure, _types(shared), shared_structure)
+            if plan is None:
+                return None
+            plans.append(plan)
     except MismatchError:
         return None  # the ordinary path names the leaf
-    if len(plans) < len(kinds):
-        return None
     results: list[Any] = [None] * len(leaves)
     counters: list[Any] = []
     for plan, alike in zip(plans, kinds.values(), strict=True):
@@ -137,54 +142,43 @@ def update_each(tx: Any, updates: PyTree, state: PyTree, params: PyTree | None) 
     return structure.unflatten([new for new, _ in results]), mirror.join(parts, structure)
 
 
-class _Leaf(NamedTuple):
-    """All that a leaf's program depends on."""
-
-    tx: Any  # the transformation; without those of its numbers that are arrays
-    own: tuple[Any, ...]  # types of the leaf's arrays
-    own_structure: Any
-    shared: tuple[Any, ...]  # types of what all leaves share
-    shared_structure: Any
-    settings: tuple[Any, ...]  # of jax
-
-
 class _Plan(NamedTuple):
     split: Hoisted
     results: Any  # structure of a leaf's results
     shared_results: Any
 
 
-@functools.lru_cache(maxsize=4096)
-def _plan(leaf: _Leaf) -> _Plan | None:
+def _plan(
+    tx: Any, own: tuple[Any, ...], own_structure: Any, shared: tuple[Any, ...], shared_structure: Any
+) -> _Plan | None:
+    """The program of `tx` for leaves of these types.
+
+    Args:
+        tx: the transformation; without those of its numbers that are arrays.
+        own: types of the leaf's arrays.
+        own_structure: of its update, its parameter and its state.
+        shared: types of what all leaves share.
+        shared_structure: of the numbers of `tx` that are arrays, and of the counters.
+    """
     structures: list[Any] = []
 
     def one(own: list[Any], shared: list[Any]) -> tuple[list[Any], list[Any]]:
-        numbers, common = jax.tree.unflatten(leaf.shared_structure, shared)
-        tx: Any = leaf.tx if isinstance(leaf.tx, Value) else leaf.tx.with_arrays(numbers)
-        update, param, mine = jax.tree.unflatten(leaf.own_structure, own)
-        mirror = remembered(Mirror, tx)
-        new, state = tx.update(update, mirror.assemble(mine, common), param)
+        numbers, common = jax.tree.unflatten(shared_structure, shared)
+        whole: Any = tx if isinstance(tx, Value) else tx.with_arrays(numbers)
+        update, param, mine = jax.tree.unflatten(own_structure, own)
+        mirror = remembered(Mirror, whole)
+        new, state = whole.update(update, mirror.assemble(mine, common), param)
         mine, common = mirror.take_apart(state)
         (flat, structure), (flat_common, common_structure) = _flat((new, mine)), _flat(common)
         structures[:] = [structure, common_structure]
         return flat, flat_common
 
-    split = hoist(one, list(leaf.own), list(leaf.shared))
+    split = hoist(one, list(own), list(shared))
     return None if split is None else _Plan(split, *structures)
-
-
-def forget_programs() -> None:
-    """Make the next trace a first one, as `jax.clear_caches()` does for jax's own: for measurements."""
-    _plan.cache_clear()
 
 
 def _types(values: list[Any]) -> tuple[Any, ...]:
     return tuple(jax.typeof(x) for x in values)
-
-
-def _settings() -> tuple[Any, ...]:
-    config: Any = jax.config
-    return config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_default_matmul_precision
 
 
 class _WithoutArrays(NamedTuple):

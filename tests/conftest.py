@@ -14,8 +14,6 @@ import chex
 import jax
 import pytest
 
-from gradtx import leafwise
-
 share_contexts()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -29,10 +27,6 @@ def pytest_collection_finish() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
-
-
-# Small trees are traced leaf by leaf as well, which pays only where many leaves have one shape.
-leafwise.LEAVES_PER_SHAPE = 1
 
 
 @pytest.fixture(autouse=True)

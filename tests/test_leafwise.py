@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 
 import chex
 import jax
@@ -25,6 +26,11 @@ def tree(seed: int) -> dict[str, jax.Array]:
 
 PARAMS = tree(0)
 FEW = ("leaf0", "leaf1", "leaf6", "leaf7")  # two of each shape
+
+
+@pytest.fixture(autouse=True)
+def _small_trees_leaf_by_leaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leafwise, "LEAVES_PER_SHAPE", 1)  # users get this from 8 leaves of a shape on
 
 
 def operations(tx, params=PARAMS) -> tuple[collections.Counter, collections.Counter]:
@@ -135,3 +141,77 @@ def test_a_counter_that_depends_on_a_leaf_is_left_to_the_whole_tree() -> None:
     tx = counts_large_entries()
     _, counted = jax.jit(lambda p: tx.update(p, tx.init(p)))(PARAMS)
     assert counted == sum(int((p > 1).sum()) for p in PARAMS.values())
+
+
+# ---------------------------------------------------------------- nothing is kept from one update to the next
+
+EQUAL = {f"leaf{i}": jnp.ones(3) for i in range(20)}  # what users have: enough for a program for each shape
+
+
+def _seen(u, p):
+    """An update that shows where it was traced: the axis, the mesh, the settings."""
+    mesh = sum(map(ord, "".join(jax.sharding.get_abstract_mesh().axis_names)))
+    settings = (
+        jax.config.jax_enable_x64,
+        jax.config.jax_default_matmul_precision == "highest",
+        jax.config.jax_numpy_dtype_promotion == "standard",
+        jax.config.jax_debug_nans,
+        jax.config.jax_default_prng_impl == "rbg",
+        jax.config.jax_numpy_rank_promotion == "allow",
+    )
+    return u * (
+        jax.lax.axis_size("batch") + 16 * mesh + sum(2.0**-i for i, on in enumerate(settings, 1) if on)
+    )
+
+
+def _under(context, size: int, tx) -> float:
+    def step(g):
+        updates, _ = tx.update(g, tx.init(EQUAL), EQUAL)
+        return updates["leaf7"]
+
+    mapped = jax.vmap(step, axis_name="batch", axis_size=size)
+    with context():
+        return float(jax.jit(mapped)(jax.tree.map(lambda x: jnp.ones((size, 3)), EQUAL))[0, 0])
+
+
+def _mesh(name: str, kind):
+    mesh = jax.make_mesh((1,), (name,), axis_types=(kind,), devices=jax.devices()[:1])
+    return lambda: jax.set_mesh(mesh)
+
+
+AUTO, EXPLICIT = jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit
+SURROUNDINGS = {
+    "two examples": (contextlib.nullcontext, 2, 2.0),
+    "four examples": (contextlib.nullcontext, 4, 4.0),
+    "one mesh": (_mesh("a", AUTO), 2, 2.0 + 16 * ord("a")),
+    "another mesh": (_mesh("b", EXPLICIT), 2, 2.0 + 16 * ord("b")),
+    "float64": (lambda: jax.enable_x64(True), 2, 2.5),
+    "precise products": (lambda: jax.default_matmul_precision("highest"), 2, 2.25),
+    "promotion": (lambda: jax.numpy_dtype_promotion("standard"), 2, 2.125),
+    "NaNs": (lambda: jax.debug_nans(True), 2, 2.0625),
+    "other random numbers": (lambda: jax.default_prng_impl("rbg"), 2, 2.03125),
+    "rank promotion": (lambda: jax.numpy_rank_promotion("allow"), 2, 2.015625),
+}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_program_is_used_only_where_it_was_traced(order: int) -> None:
+    """The same transformation in two surroundings, in both orders: jax has a key for each of these too."""
+    tx = gradtx.chain(gradtx.stateless_with_tree_map(_seen), gradtx.trace(0.5), gradtx.scale(1.0))
+    for name, (context, size, expected) in list(SURROUNDINGS.items())[::order]:
+        assert _under(context, size, tx) == expected, name
+
+
+def test_a_mean_over_a_named_axis_is_right_for_every_size() -> None:
+    mean = gradtx.stateless_with_tree_map(lambda u, p: jax.lax.pmean(u, "batch"))
+    tx = gradtx.chain(mean, gradtx.sgd(1.0))
+    assert [_under(contextlib.nullcontext, n, tx) for n in (2, 4, 8, 2)] == [-1.0] * 4
+
+
+def test_what_a_function_closes_over_is_read_at_each_trace() -> None:
+    factor = [2.0]
+    tx = gradtx.stateless_with_tree_map(lambda u, p: u * factor[0])
+    step = jax.jit(lambda g: tx.update(g, tx.init(EQUAL))[0]["leaf0"][0])
+    assert step(EQUAL) == 2.0
+    factor[0] = 3.0
+    assert jax.jit(lambda g: tx.update(g, tx.init(EQUAL))[0]["leaf0"][0])(EQUAL) == 3.0
