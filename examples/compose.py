@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from sklearn.datasets import load_digits
 
 import gradtx as gx
-from gradtx.hyperparameters import Decay, NonNegative, Rate
+from gradtx.contract import Decay, NonNegative, Rate
 
 
 class layerwise_laprop(gx.Composite):

@@ -13,7 +13,6 @@ Needs click, which the extra `cli` brings.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -23,10 +22,11 @@ import jax
 
 import gradtx
 from gradtx import gallery
-from gradtx.docstrings import summary
-from gradtx.expression import read_value
-from gradtx.tables import aligned
-from gradtx.value import Value
+from gradtx.reports.docstrings import summary
+from gradtx.reports.tables import aligned
+from gradtx.values import registry
+from gradtx.values.expression import read_value
+from gradtx.values.value import Value
 
 __all__ = ["cli"]
 
@@ -210,13 +210,8 @@ def race(
 
 
 def _exported() -> dict[str, type[Value]]:
-    return {
-        name: cls
-        for name, cls in sorted(vars(gradtx).items())
-        if inspect.isclass(cls)
-        and issubclass(cls, (gradtx.GradientTransformation, gradtx.Schedule))
-        and not cls._abstract
-    }
+    found = registry.public(gradtx.GradientTransformation) | registry.public(gradtx.Schedule)
+    return dict(sorted(found.items()))
 
 
 def _kind(cls: type[Value]) -> str:

@@ -21,7 +21,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import accuracy, by_torch, eager, figures, machine, report, times, whole_step
 from benchmarks.peers import NORM, OPTIMIZERS, Peer, Problem, peers
-from gradtx import leafwise
+from gradtx.contract import leafwise
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 TINY = times.Scale(2, 2, 0.0, (Problem(1, 200), Problem(2, 400)), (Problem(3, 192),))

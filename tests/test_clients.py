@@ -14,8 +14,8 @@ import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
 
-from gradtx.anatomy import extra_names
-from tests.test_laws import OPTIMIZERS, TRANSFORMATIONS, build, extra_of
+from gradtx.contract.extras import extra_names
+from tests.laws.test_laws import OPTIMIZERS, TRANSFORMATIONS, build, extra_of
 
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 PARAMS = {

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 import gradtx
 from gradtx import gallery
 from gradtx.command import cli
-from gradtx.expression import read_value
+from gradtx.values.expression import read_value
 from tests import markdown
-from tests.test_laws import HOLD_FUNCTIONS, SCHEDULES, TRANSFORMATIONS, build
+from tests.laws.test_laws import HOLD_FUNCTIONS, SCHEDULES, TRANSFORMATIONS, build
 
 ROOT = pathlib.Path(__file__).parent.parent
 

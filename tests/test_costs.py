@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx.anatomy import extra_names
+from gradtx.contract.extras import extra_names
 from tests import fused
 
 SHAPES = [(256, 128)] * 2 + [(512, 64)] + [(32768,)]
@@ -105,7 +105,7 @@ every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
 def test_every_optimizer_has_a_row() -> None:
-    from tests.test_exact import CASES
+    from tests.optimizers.test_exact import CASES
 
     missing = {c.name.split("-")[0] for c in CASES} - {n.split("-")[0] for n in OPTIMIZERS}
     assert missing == NOT_BY_HAND

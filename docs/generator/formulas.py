@@ -7,7 +7,7 @@ import re
 
 from latex2mathml.converter import convert
 
-from gradtx import docstrings, latex
+from gradtx.reports import docstrings, latex
 
 _NAMED = re.compile(r"\\(?:text|operatorname|mathrm)\{([^{}]*\\_[^{}]*)\}")
 _SYMBOLS = re.compile(r"[₀-ₜ]|[Α-ω]")

@@ -18,7 +18,7 @@ import optax
 import problems
 
 import gradtx
-from gradtx.explaining import one_line
+from gradtx.reports.explaining import one_line
 
 ROOT = pathlib.Path(__file__).parents[2]
 PYTORCH = tomllib.loads(pathlib.Path(__file__).with_name("pytorch.toml").read_text())
@@ -248,7 +248,7 @@ def _proof(cls: type) -> str:
         )
     tests = [
         f
-        for f in sorted((ROOT / "tests").glob("test_*.py"))
+        for f in sorted((ROOT / "tests").rglob("test_*.py"))
         if f.stem not in ("test_gallery", "test_laws", "test_site")
         and f"gradtx.{cls.__name__}(" in f.read_text()
     ]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import gallery
-from gradtx.anatomy import takes_examples
+from gradtx.contract.reach import takes_examples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

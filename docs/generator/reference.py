@@ -8,23 +8,14 @@ import types
 
 import gradtx
 
-# Page, title, modules. What no page names stands among the helpers.
+# Page, title, wings. What no page names stands among the helpers.
 PAGES = {
-    "contract": ("The contract and the algebra", {"combine", "transformation", "value", "anatomy", "laws"}),
-    "pieces": (
-        "Pieces",
-        {
-            "clipping", "constraints", "curvature", "decay", "functions", "matrices", "moments", "noise",
-            "norms", "optimizers", "pointwise", "rate",
-        },
-    ),
-    "schedules": ("Schedules", {"schedules", "hyperparameters"}),
-    "wrappers": (
-        "Wrappers",
-        {"layers", "microbatching", "packed", "packing", "privacy", "searches", "tunable", "wrappers"},
-    ),
+    "contract": ("The contract and the algebra", {"combine", "contract", "laws", "values"}),
+    "pieces": ("Pieces", {"atoms", "matrices", "optimizers"}),
+    "schedules": ("Schedules", {"schedules"}),
+    "wrappers": ("Wrappers", {"layouts", "searches", "telemetry", "training", "wrappers"}),
     "helpers": ("Helpers", set()),
-}  # fmt: skip
+}
 MODULES = {"numerics", "plot", "tree"}  # that are public as modules
 
 
@@ -37,15 +28,17 @@ def home(module: str) -> str:
 def names(skip: set[str]) -> dict[str, dict[str, list[str]]]:
     """page -> module -> public names."""
     found: dict[str, dict[str, list[str]]] = {page: {} for page in PAGES}
-    for name, thing in sorted(vars(gradtx).items()):
+    for name in sorted(gradtx.__all__):
+        thing = getattr(gradtx, name)
         module = getattr(thing, "__module__", None)
         if name.startswith("_") or name in skip or isinstance(thing, types.ModuleType):
             continue
         if not (inspect.isclass(thing) or callable(thing)) or not str(module).startswith("gradtx"):
             continue
         found[home(module)].setdefault(module, []).append(name)
-    for name, module in sorted(vars(gradtx).items()):
-        if isinstance(module, types.ModuleType) and hasattr(module, "__all__") and name in MODULES:
+    for name in sorted(MODULES):
+        module = getattr(gradtx, name)
+        if hasattr(module, "__all__"):
             own = [
                 n for n in module.__all__ if getattr(getattr(module, n), "__module__", "") == module.__name__
             ]

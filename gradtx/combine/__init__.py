@@ -9,8 +9,9 @@ sees momentum. Each of these is a transformation again, so they nest without lim
 """
 
 from gradtx.combine.chains import chain, named_chain
-from gradtx.combine.leaves import MaskedNode, MaskedState, PartitionState, freeze, masked, partition
+from gradtx.combine.leaves import MaskedState, PartitionState, freeze, masked, partition
 from gradtx.combine.sums import RatioState, add, divided, ratio
+from gradtx.tree.standins import MaskedNode
 
 __all__ = [
     "MaskedNode",

@@ -1,6 +1,6 @@
 """One after the other: chain(f, g), where g reads what f returns.
 
-Folklore: how transformations are composed; what they compose has its own sources.
+Source: none (how transformations are composed; what they compose has its own sources).
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 from typing import Any, ClassVar
 
-from gradtx.anatomy import Reach, is_leafwise, read_by
 from gradtx.combine.parts import check_count, check_names, part_of
-from gradtx.transformation import GradientTransformation
+from gradtx.contract.extras import read_by
+from gradtx.contract.reach import Reach, is_leafwise
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["chain", "named_chain"]
 

@@ -1,6 +1,6 @@
 """Which leaves a transformation sees: some of them, or those of its label.
 
-Folklore: how transformations are composed; what they compose has its own sources.
+Source: none (how transformations are composed; what they compose has its own sources).
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 
 from gradtx import tree
-from gradtx.anatomy import FUNCTIONS, Reach, read_by
 from gradtx.combine.parts import check_names, part_of
-from gradtx.masks import Labels, Mask, select
-from gradtx.transformation import GradientTransformation
+from gradtx.contract.extras import FUNCTIONS, read_by
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation
+from gradtx.rules.by_path import select
+from gradtx.rules.masks import Labels, Mask
 from gradtx.tree import MismatchError, PyTree
-from gradtx.value import nearest, static
+from gradtx.tree.standins import MaskedNode
+from gradtx.values.value import static
+from gradtx.values.wording import nearest
 
-__all__ = ["MaskedNode", "freeze", "masked", "partition"]
-
-
-class MaskedNode(NamedTuple):
-    """What stands where a masked transformation sees no leaf: a container without leaves."""
+__all__ = ["freeze", "masked", "partition"]
 
 
 def _keep(mask: PyTree, values: PyTree) -> PyTree:
@@ -143,7 +143,7 @@ class partition(GradientTransformation):
         """label -> a tree of booleans: the leaves that are its."""
         labels = select(self.labels, params)
         flat, structure = jax.tree.flatten(labels)
-        for name, label in zip(tree.paths(params), flat, strict=True):
+        for name, label in zip(tree.leaf_names(params), flat, strict=True):
             if label not in self.transforms:
                 raise MismatchError(
                     f"the leaf {name!r} has the label {label!r}, which no transformation has."

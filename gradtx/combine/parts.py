@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradtx.transformation import GradientTransformation
+from gradtx.contract.foreign import as_transformation
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import MismatchError
 
 __all__ = ["check_count", "check_names", "part_of"]
@@ -12,7 +13,7 @@ __all__ = ["check_count", "check_names", "part_of"]
 
 def part_of(owner: str, name: str, value: Any) -> GradientTransformation:
     """A transformation that is given as a part, Optax's too; `name` says which, for messages."""
-    return GradientTransformation.kinds[GradientTransformation].accept(owner, name, value)
+    return as_transformation(owner, name, value)
 
 
 def check_count(state: tuple, parts: tuple) -> None:

@@ -1,6 +1,6 @@
 """Side by side: ratio(n, d) and add(f, g), where both read the same updates.
 
-Folklore: how transformations are composed; what they compose has its own sources.
+Source: none (how transformations are composed; what they compose has its own sources).
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from gradtx import numerics
-from gradtx.anatomy import Reach, read_by
 from gradtx.combine.parts import check_count, part_of
-from gradtx.dispatch import either_way
-from gradtx.hyperparameters import NonNegative
-from gradtx.transformation import GradientTransformation
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import NonNegative
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation
+from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional
+from gradtx.values.value import is_off, optional
 
 __all__ = ["add", "divided", "ratio"]
 

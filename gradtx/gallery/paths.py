@@ -10,15 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.anatomy import read_by, takes_examples
+from gradtx.contract.extras import read_by
+from gradtx.contract.foreign import instead
+from gradtx.contract.reach import takes_examples
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.gallery.surfaces import Surface
 from gradtx.optimizers.adagrad import adagrad
 from gradtx.optimizers.adam import adam
 from gradtx.optimizers.rmsprop import rmsprop
 from gradtx.optimizers.sgd import sgd
-from gradtx.pieces import instead
-from gradtx.transformation import GradientTransformation, apply_updates
-from gradtx.tunable import tunable, with_hyperparams
+from gradtx.tree.updates import apply_updates
+from gradtx.wrappers.tuning import tunable, with_hyperparams
 
 __all__ = ["CLASSICS", "Trajectories", "steps_to_escape", "trajectories"]
 

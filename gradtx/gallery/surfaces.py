@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 
-from gradtx.value import Value, static
+from gradtx.values.value import Value, static
 
 __all__ = ["Surface", "beale", "ravine", "rosenbrock", "saddle"]
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import optax
 
-from gradtx.transformation import GradientTransformation, foreign
+from gradtx.contract.foreign import foreign
+from gradtx.contract.transformation import GradientTransformation
 
 __all__ = ["as_optax", "from_optax"]
 

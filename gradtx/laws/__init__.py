@@ -26,11 +26,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradtx.contract.foreign import as_transformation
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.laws.compare import raised, show
 from gradtx.laws.report import LAWS, Finding, Law, LawError, Report, Skip, law
 from gradtx.laws.trial import Trial, default_parameters
-from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
+from gradtx.values import registry
 
 # Importing these fills LAWS, in this order.
 from gradtx.laws import values, states, updates  # isort: skip
@@ -58,10 +60,8 @@ def check_transformation(tx: Any, params: PyTree | None = None, **extra: Any) ->
         LawError: it breaks laws; the message lists them all.
         TypeError: `tx` is no transformation.
     """
-    import gradtx  # the public names, which are above this floor, when they are asked for
-
-    tx = GradientTransformation.kinds[GradientTransformation].accept("check_transformation", "tx", tx)
-    trial = Trial(tx, default_parameters() if params is None else params, extra, vars(gradtx))
+    tx = as_transformation("check_transformation", "tx", tx)
+    trial = Trial(tx, default_parameters() if params is None else params, extra, registry.names())
     held: list[Law] = []
     skipped: list[tuple[Law, str]] = []
     broken: list[tuple[Law, tuple[Finding, ...]]] = []

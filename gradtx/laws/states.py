@@ -14,7 +14,7 @@ from gradtx.laws.compare import describe, differences, is_key, raised, show
 from gradtx.laws.report import Finding, law
 from gradtx.laws.trial import STEPS, Trial, held_by, in_dtype
 from gradtx.tree import PyTree
-from gradtx.value import Value
+from gradtx.values.value import Value
 
 __all__: list[str] = []  # a law is reached through LAWS
 

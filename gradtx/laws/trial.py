@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.laws.compare import differences, raised
 from gradtx.laws.report import Finding, Skip
-from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree, one_example
-from gradtx.value import Value
+from gradtx.values.value import Value
 
 __all__ = [
     "STEPS",

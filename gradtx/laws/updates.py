@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.anatomy import Reach, is_leafwise, names_leaves, reach_of
 from gradtx.combine import MaskedNode
+from gradtx.contract.reach import Reach, is_leafwise, names_leaves, reach_of
 from gradtx.laws.compare import ROUNDINGS, differences, numbers, pairs, raised
 from gradtx.laws.report import Finding, Skip, law
 from gradtx.laws.trial import STEPS, Trial, as_traced, in_dtype, replacing, stack, unhashable
-from gradtx.packing import packing
+from gradtx.layouts.buffers import packing
 from gradtx.tree import PyTree
 
 __all__: list[str] = []  # a law is reached through LAWS

@@ -15,8 +15,8 @@ import numpy as np
 from gradtx.laws.compare import show
 from gradtx.laws.report import Finding, Skip, law
 from gradtx.laws.trial import Trial, held_by, unhashable
-from gradtx.serial import from_json, to_json
-from gradtx.value import Value
+from gradtx.values.serial import from_json, to_json
+from gradtx.values.value import Value
 
 __all__: list[str] = []  # a law is reached through LAWS
 

@@ -6,12 +6,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 
-from gradtx.anatomy import Reach, read_by
 from gradtx.combine import masked
+from gradtx.contract.extras import read_by
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.matrices.axes import Axes, axes_of, only_two
-from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["for_matrices"]
 
@@ -27,7 +28,7 @@ class for_matrices(GradientTransformation):
     It asks a leaf for its axes, so that in `per_layer` a stack of matrices is a matrix for each layer,
     and a stack of vectors is none.
 
-    Folklore: a choice of leaves, and no method of optimization.
+    Source: none (a choice of leaves, and no method of optimization).
 
     Args:
         matrices: for the matrices.

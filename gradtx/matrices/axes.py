@@ -18,9 +18,10 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 
-from gradtx.masks import Rule, by_path, is_function, select
-from gradtx.tree import MismatchError, PyTree, paths
-from gradtx.value import Value, static
+from gradtx.rules.by_path import by_path, is_function, select
+from gradtx.rules.masks import Rule
+from gradtx.tree import MismatchError, PyTree, leaf_names
+from gradtx.values.value import Value, static
 
 __all__ = ["Axes", "Matrix", "as_matrix", "axes_of", "last_two", "matrix_axes", "only_two"]
 
@@ -45,7 +46,7 @@ class matrix_axes(Value):
     Optax's `MuonDimensionNumbers` and `GaLoreDimensionNumbers`, for both of which this is the name here;
     where this is expected those are taken as well.
 
-    Folklore: a way to read an array as a matrix, and no method of optimization.
+    Source: none (a way to read an array as a matrix, and no method of optimization).
 
     Args:
         reduction_axis: the rows: the axis, or axes, over which x W sums. Negative ones count from the end.
@@ -137,7 +138,7 @@ def axes_of(
         found = [x.axes for x in jax.tree.leaves(select(_answers(rule, tree), tree))]
     else:
         return []
-    for leaf, axes, path in zip(leaves, found, paths(tree), strict=True):
+    for leaf, axes, path in zip(leaves, found, leaf_names(tree), strict=True):
         if axes is not None:
             _layout(leaf, axes, path)
     return found

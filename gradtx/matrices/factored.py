@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
 from gradtx.combine import MaskedNode
-from gradtx.hyperparameters import NonNegative
-from gradtx.kinds import Integer
-from gradtx.transformation import GradientTransformation
+from gradtx.contract.hyperparameters import NonNegative
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
 
 __all__ = ["scale_by_factored_rms"]
 

@@ -21,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.anatomy import Reach
-from gradtx.hyperparameters import DtypeName, NonNegative
+from gradtx.contract.hyperparameters import DtypeName, NonNegative
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.matrices.axes import Axes, as_matrix, axes_of, last_two
-from gradtx.transformation import EmptyState, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import nearest, static
+from gradtx.values.value import static
+from gradtx.values.wording import nearest
 
 __all__ = [
     "PRESETS",

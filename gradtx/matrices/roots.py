@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.dispatch import while_loop
+from gradtx.numerics.dispatch import while_loop
 from gradtx.tree import PyTree
 
 __all__ = ["matrix_inverse_pth_root", "power_iteration"]

@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
 from gradtx.combine import MaskedNode
-from gradtx.dispatch import cond
-from gradtx.hyperparameters import Number
-from gradtx.kinds import Integer
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Number
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.matrices.axes import Axes, as_matrix, axes_of, only_two
-from gradtx.transformation import GradientTransformation
+from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
 
 __all__ = ["Count", "Side", "in_subspace"]
 

@@ -21,14 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.masks import Mask
-from gradtx.moments.corrections import Decays, after, no_decays, weight
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.atoms.decay import decoupled
+from gradtx.atoms.moments.corrections import Decays, after, no_decays, weight
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["acprop", "scale_by_acprop"]
 

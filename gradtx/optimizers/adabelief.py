@@ -17,15 +17,16 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
+from gradtx.atoms.moments import bias_correction, ema, nesterov_terms
+from gradtx.atoms.pointwise import set_to_zero, sqrt, square
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
-from gradtx.hyperparameters import Decay, NonNegative, Rate
-from gradtx.moments import bias_correction, ema, nesterov_terms
-from gradtx.pointwise import set_to_zero, sqrt, square
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, EmptyState, GradientTransformation
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["adabelief", "add_drift", "belief", "scale_by_belief"]
 

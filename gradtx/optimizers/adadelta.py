@@ -19,17 +19,17 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.decay import add_l2_penalty
+from gradtx.atoms.moments import EmaState, ema
+from gradtx.atoms.pointwise import square
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_l2_penalty
-from gradtx.hyperparameters import Number, Positive, PositiveDecay, Rate
-from gradtx.masks import Mask
-from gradtx.moments import EmaState, ema
-from gradtx.pointwise import square
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.hyperparameters import Number, Positive, PositiveDecay, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["adadelta", "scale_by_adadelta", "scale_by_past_rms"]
 

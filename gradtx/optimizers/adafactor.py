@@ -15,19 +15,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from gradtx.clipping import clip_by_block_rms
+from gradtx.atoms.clipping import clip_by_block_rms
+from gradtx.atoms.decay import add_decoupled_weight_decay
+from gradtx.atoms.moments import ema
+from gradtx.atoms.norms import scale_by_param_block_rms
+from gradtx.atoms.pointwise import scale
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_decoupled_weight_decay
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
-from gradtx.kinds import Integer
-from gradtx.masks import Mask
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.matrices import scale_by_factored_rms
-from gradtx.moments import ema
-from gradtx.norms import scale_by_param_block_rms
-from gradtx.pointwise import scale
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import static
+from gradtx.rules.masks import Mask
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
 
 __all__ = ["adafactor"]
 

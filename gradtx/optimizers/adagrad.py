@@ -12,13 +12,13 @@ the defaults here put ε inside and start at 0.1, which keeps the first steps sm
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import divide_by_root, running_sum
+from gradtx.atoms.pointwise import infinite_where_zero, square
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import NonNegative, Rate
-from gradtx.moments import divide_by_root, running_sum
-from gradtx.pointwise import infinite_where_zero, square
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import is_off, optional, static
+from gradtx.contract.hyperparameters import NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["adagrad", "scale_by_rss"]
 

@@ -10,13 +10,13 @@ https://arxiv.org/abs/1412.6980
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import bias_correction, ema, momentum, nesterov_momentum, rms
+from gradtx.atoms.pointwise import offset, sqrt, square
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, ratio
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Rate
-from gradtx.moments import bias_correction, ema, momentum, nesterov_momentum, rms
-from gradtx.pointwise import offset, sqrt, square
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import optional, static
 
 __all__ = ["adam", "scale_by_adam"]
 

@@ -11,12 +11,12 @@ https://arxiv.org/abs/1412.6980
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import decayed_max, momentum
+from gradtx.atoms.pointwise import absolute, offset
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, ratio
-from gradtx.hyperparameters import Decay, NonNegative, Rate
-from gradtx.moments import decayed_max, momentum
-from gradtx.pointwise import absolute, offset
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 
 __all__ = ["adamax", "scale_by_adamax"]
 

@@ -9,12 +9,12 @@ https://arxiv.org/abs/1412.6980 and https://arxiv.org/abs/1711.05101
 
 from __future__ import annotations
 
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.masks import Mask
+from gradtx.atoms.decay import decoupled
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adamax import scale_by_adamax
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 
 __all__ = ["adamaxw"]
 

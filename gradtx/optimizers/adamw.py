@@ -8,12 +8,12 @@ learning rate times the decay, as in PyTorch and Optax. https://arxiv.org/abs/17
 
 from __future__ import annotations
 
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
-from gradtx.masks import Mask
+from gradtx.atoms.decay import decoupled
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adam import scale_by_adam
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 
 __all__ = ["adamw"]
 

@@ -21,17 +21,18 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from gradtx import numerics
-from gradtx.anatomy import Reach, read_by
+from gradtx.atoms.decay import add_proximal_weight_decay, decoupled
+from gradtx.atoms.moments import difference, momentum, rms
+from gradtx.atoms.pointwise import scale
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
-from gradtx.decay import add_proximal_weight_decay, decoupled
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.masks import Mask
-from gradtx.moments import difference, momentum, rms
-from gradtx.pointwise import scale
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["adan", "difference_ratio", "scale_by_adan"]
 

@@ -11,14 +11,14 @@ https://arxiv.org/abs/2409.03137
 
 from __future__ import annotations
 
+from gradtx.atoms.decay import decoupled
+from gradtx.atoms.moments import ema, momentum, rms
+from gradtx.atoms.pointwise import scale
 from gradtx.combine import add, chain, ratio
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
-from gradtx.masks import Mask
-from gradtx.moments import ema, momentum, rms
-from gradtx.pointwise import scale
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 
 __all__ = ["ademamix", "scale_by_ademamix"]
 

@@ -22,16 +22,24 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.moments import ema
+from gradtx.atoms.pointwise import scale
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import add, chain
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, PositiveDecay, Rate, complement
-from gradtx.moments import ema
-from gradtx.pointwise import scale
-from gradtx.rate import scale_by_learning_rate
+from gradtx.contract.hyperparameters import (
+    Decay,
+    DtypeName,
+    NonNegative,
+    Number,
+    PositiveDecay,
+    Rate,
+    complement,
+)
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.schedules import power_schedule
-from gradtx.transformation import Composite, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["adopt", "divide_by_past_root", "scale_by_adopt"]
 

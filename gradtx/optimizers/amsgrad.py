@@ -11,13 +11,13 @@ https://arxiv.org/abs/1904.09237
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import bias_correction, ema, momentum, running_max
+from gradtx.atoms.pointwise import sqrt, square
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, ratio
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Rate
-from gradtx.moments import bias_correction, ema, momentum, running_max
-from gradtx.pointwise import sqrt, square
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import optional, static
 
 __all__ = ["amsgrad", "scale_by_amsgrad"]
 

@@ -10,12 +10,12 @@ https://arxiv.org/abs/2411.16085
 
 from __future__ import annotations
 
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
-from gradtx.masks import Mask
+from gradtx.atoms.decay import decoupled
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adam import scale_by_adam
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 from gradtx.wrappers.cautious import cautious
 
 __all__ = ["cadamw"]

@@ -18,15 +18,15 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.decay import add_l2_penalty
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_l2_penalty
-from gradtx.hyperparameters import NonNegative, Number, Positive, Rate
-from gradtx.masks import Mask
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation, need_params
+from gradtx.contract.hyperparameters import NonNegative, Number, Positive, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation, need_params
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["cocob", "scale_by_cocob"]
 

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
-from gradtx.hyperparameters import DtypeName, NonNegative, Number, Positive
-from gradtx.transformation import GradientTransformation, need_params
+from gradtx.contract.hyperparameters import DtypeName, NonNegative, Number, Positive
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["scale_by_distance_over_gradients"]
 

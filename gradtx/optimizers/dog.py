@@ -18,17 +18,16 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.decay import add_l2_penalty
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_l2_penalty
-from gradtx.hyperparameters import NonNegative, Number, Rate
-from gradtx.kinds import Real
-from gradtx.masks import Mask
-from gradtx.rate import scale_by_learning_rate
-from gradtx.schedules.fields import Choice
-from gradtx.transformation import Composite, GradientTransformation, need_params
+from gradtx.contract.hyperparameters import NonNegative, Number, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation, need_params
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.kinds import Choice, Real
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["dog", "penalised", "scale_by_dog", "squared_distance"]
 

@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
-from gradtx.hyperparameters import NonNegative, Number, Positive, Rate
-from gradtx.masks import Mask
+from gradtx.contract.hyperparameters import NonNegative, Number, Positive, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.optimizers.dog import penalised, squared_distance
-from gradtx.transformation import Composite, GradientTransformation, need_params
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["dowg", "scale_by_dowg"]
 

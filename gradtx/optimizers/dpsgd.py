@@ -8,13 +8,13 @@ Abadi et al., "Deep Learning with Differential Privacy", 2016, algorithm 1. http
 
 from __future__ import annotations
 
+from gradtx.atoms.privacy import differentially_private_aggregate
 from gradtx.combine import chain
-from gradtx.hyperparameters import Decay, NonNegative, Rate
-from gradtx.keys import Key
+from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.sgd import need_momentum, sgd
-from gradtx.privacy import differentially_private_aggregate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import static
+from gradtx.values.keys import Key
+from gradtx.values.value import static
 
 __all__ = ["dpsgd"]
 

@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.norms import scale_by_trust_ratio
 from gradtx.combine import chain
-from gradtx.hyperparameters import NonNegative, Rate
-from gradtx.norms import scale_by_trust_ratio
-from gradtx.transformation import Composite, EmptyState, GradientTransformation, need_params
+from gradtx.contract.hyperparameters import NonNegative, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import optional
+from gradtx.values.value import optional
 
 __all__ = ["fromage", "turn_by_learning_rate"]
 

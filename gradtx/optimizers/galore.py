@@ -13,15 +13,15 @@ one, which keeps the smaller R: `proj_type="reverse_std"`.
 
 from __future__ import annotations
 
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Number, Rate
-from gradtx.masks import Mask
+from gradtx.atoms.decay import decoupled
+from gradtx.contract.hyperparameters import Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.matrices import in_subspace
 from gradtx.matrices.axes import Axes
 from gradtx.matrices.subspace import Count, Side
 from gradtx.optimizers.adam import scale_by_adam
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 
 __all__ = ["galore", "scale_by_galore"]
 

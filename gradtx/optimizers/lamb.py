@@ -9,15 +9,15 @@ algorithm 2 with φ(z) = z. https://arxiv.org/abs/1904.00962
 
 from __future__ import annotations
 
+from gradtx.atoms.decay import add_decoupled_weight_decay
+from gradtx.atoms.norms import scale_by_trust_ratio
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_decoupled_weight_decay
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.masks import Mask
-from gradtx.norms import scale_by_trust_ratio
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adam import scale_by_adam
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import is_off, optional, static
+from gradtx.rules.masks import Mask
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["lamb"]
 

@@ -10,13 +10,13 @@ authors' code keeps λ inside m, which is the same while λ is constant. https:/
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import momentum, rms
+from gradtx.atoms.pointwise import identity
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, ratio
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Rate
-from gradtx.moments import momentum, rms
-from gradtx.pointwise import identity
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import static
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import static
 
 __all__ = ["laprop", "scale_by_laprop"]
 

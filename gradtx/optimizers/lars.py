@@ -15,17 +15,18 @@ from typing import ClassVar
 import jax
 
 from gradtx import numerics
-from gradtx.anatomy import Reach
+from gradtx.atoms.decay import add_decoupled_weight_decay
+from gradtx.atoms.moments import trace
+from gradtx.atoms.norms import trust_ratio
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_decoupled_weight_decay
-from gradtx.hyperparameters import Decay, NonNegative, Positive, Rate
-from gradtx.masks import Mask, select
-from gradtx.moments import trace
-from gradtx.norms import trust_ratio
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, EmptyState, GradientTransformation, need_params
+from gradtx.contract.hyperparameters import Decay, NonNegative, Positive, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
+from gradtx.rules.by_path import select
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["lars", "scale_by_lars"]
 

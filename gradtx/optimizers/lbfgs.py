@@ -21,16 +21,16 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.pointwise import scale
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import Rate
-from gradtx.kinds import Integer
-from gradtx.pointwise import scale
-from gradtx.rate import scale_by_learning_rate
+from gradtx.contract.hyperparameters import Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.searches import scale_by_zoom_linesearch
-from gradtx.transformation import Composite, GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
 
 __all__ = ["lbfgs", "scale_by_lbfgs"]
 

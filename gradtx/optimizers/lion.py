@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from gradtx.atoms.decay import decoupled
+from gradtx.atoms.moments import two_decay_ema
+from gradtx.atoms.pointwise import clip, scale, sign, tanh
 from gradtx.combine import chain
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, DtypeName, Number, Positive, PositiveDecay, Rate
-from gradtx.masks import Mask
-from gradtx.moments import two_decay_ema
-from gradtx.pointwise import clip, scale, sign, tanh
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.contract.hyperparameters import Decay, DtypeName, Number, Positive, PositiveDecay, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 
 __all__ = ["lion", "scale_by_lion"]
 

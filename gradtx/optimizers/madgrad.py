@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.decay import add_l2_penalty
 from gradtx.combine import chain
-from gradtx.decay import add_l2_penalty
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.transformation import Composite, GradientTransformation, need_params
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional
+from gradtx.values.value import is_off, optional
 
 __all__ = ["madgrad", "scale_by_madgrad"]
 

@@ -22,17 +22,18 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
+from gradtx.atoms.decay import add_proximal_weight_decay
+from gradtx.atoms.moments import rms
+from gradtx.atoms.moments.corrections import Decays, after, no_decays, weight
+from gradtx.atoms.pointwise import offset
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_proximal_weight_decay
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.moments import rms
-from gradtx.moments.corrections import Decays, after, no_decays, weight
-from gradtx.pointwise import offset
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, EmptyState, GradientTransformation, need_params
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["momo", "momo_adam", "scale_by_momo"]
 

@@ -17,18 +17,18 @@ from __future__ import annotations
 
 import dataclasses
 
+from gradtx.atoms.decay import decoupled
+from gradtx.atoms.moments import ema, momentum, nesterov_momentum
+from gradtx.atoms.pointwise import scale
 from gradtx.combine import add, chain
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate, complement
-from gradtx.masks import Mask
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate, complement
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.matrices import for_matrices, orthogonalize, scale_by_shape
 from gradtx.matrices.axes import Axes
 from gradtx.matrices.orthogonal import STANDARD, Coefficients, Preconditioning
-from gradtx.moments import ema, momentum, nesterov_momentum
 from gradtx.optimizers.adamw import adamw
-from gradtx.pointwise import scale
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 
 __all__ = ["muon", "scale_by_muon"]
 

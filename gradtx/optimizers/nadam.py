@@ -10,10 +10,10 @@ https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
 
 from __future__ import annotations
 
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Rate
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adam import adam
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["nadam"]
 

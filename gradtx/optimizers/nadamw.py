@@ -9,11 +9,11 @@ https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ and https://arxiv.org/abs/1
 
 from __future__ import annotations
 
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
-from gradtx.masks import Mask
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adamw import adamw
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.rules.masks import Mask
+from gradtx.values.value import optional, static
 
 __all__ = ["nadamw"]
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradtx.atoms.noise import add_noise
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import NonNegative, Rate
-from gradtx.keys import Key
-from gradtx.noise import add_noise
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import static
+from gradtx.contract.hyperparameters import NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.keys import Key
+from gradtx.values.value import static
 
 __all__ = ["noisy_sgd"]
 

@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
-from gradtx.anatomy import Reach
+from gradtx.atoms.decay import add_decoupled_weight_decay
+from gradtx.atoms.moments import trace
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.decay import add_decoupled_weight_decay
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Rate
-from gradtx.moments import trace
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["divide_by_leaf_norm", "novograd", "scale_by_novograd"]
 

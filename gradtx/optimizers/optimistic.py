@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from gradtx.atoms.moments import difference
+from gradtx.atoms.pointwise import scale
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import add, chain
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
-from gradtx.moments import difference
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adam import scale_by_adam
-from gradtx.pointwise import scale
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.values.value import optional, static
 
 __all__ = [
     "optimistic_adam",

@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import NonNegative, Number, Positive, Rate
-from gradtx.rate import scale_by_learning_rate
-from gradtx.schedules.fields import Choice
-from gradtx.transformation import Composite, EmptyState, GradientTransformation
+from gradtx.contract.hyperparameters import NonNegative, Number, Positive, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.kinds import Choice
+from gradtx.values.value import static
 
 __all__ = ["polyak_sgd", "scale_by_polyak"]
 

@@ -25,15 +25,15 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.moments.corrections import Decays, adam_correction, no_decays
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import Betas, Decay, NonNegative, Number, Positive, Rate
-from gradtx.moments.corrections import Decays, adam_correction, no_decays
+from gradtx.contract.hyperparameters import Betas, Decay, NonNegative, Number, Positive, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.optimizers.dadapt_adamw import farther
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["prodigy", "scale_by_prodigy"]
 

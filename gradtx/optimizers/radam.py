@@ -14,13 +14,13 @@ takes that step at t = 2 instead of 6. https://arxiv.org/abs/1908.03265
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import momentum, nesterov_momentum, rectify, rms
+from gradtx.atoms.pointwise import offset
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, ratio
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.moments import momentum, nesterov_momentum, rectify, rms
-from gradtx.pointwise import offset
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import optional, static
 
 __all__ = ["radam", "scale_by_radam"]
 

@@ -15,13 +15,13 @@ mean is 0; `centered=True` takes the mean off.
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import bias_correction, divide_by_root, ema, squared_deviation
+from gradtx.atoms.pointwise import square
 from gradtx.combine import chain
-from gradtx.hyperparameters import Decay, NonNegative, Rate
-from gradtx.moments import bias_correction, divide_by_root, ema, squared_deviation
+from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.sgd import need_momentum, sgd
-from gradtx.pointwise import square
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["rmsprop", "scale_by_rms", "scale_by_stddev"]
 

@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.pointwise import scale
 from gradtx.combine import chain
-from gradtx.hyperparameters import Hyperparameter, Positive, Schedule
-from gradtx.pointwise import scale
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.hyperparameters import Hyperparameter, Positive
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["rprop", "scale_by_rprop"]
 

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from gradtx.atoms.decay import add_decoupled_weight_decay, decoupled
+from gradtx.atoms.moments import rms
+from gradtx.atoms.pointwise import identity
 from gradtx.combine import chain, ratio
-from gradtx.decay import add_decoupled_weight_decay, decoupled
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate, Schedule
-from gradtx.kinds import Integer
-from gradtx.moments import rms
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.sgd import sgd
-from gradtx.pointwise import identity
 from gradtx.schedules import linear_schedule, multiply_schedules, warmup_constant_schedule
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.schedules.schedule import Schedule
+from gradtx.values.kinds import Integer
+from gradtx.values.value import optional, static
 from gradtx.wrappers.schedule_free import Mix, schedule_free
 
 __all__ = ["schedule_free_adamw", "schedule_free_sgd"]

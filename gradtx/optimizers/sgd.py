@@ -26,16 +26,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradtx import tree
+from gradtx.atoms.moments import dampen, trace
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import Decay, DtypeName, Rate
-from gradtx.moments import dampen, trace
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation, apply_updates
-from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.contract.hyperparameters import Decay, DtypeName, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import is_off, optional, static
 
-__all__ = ["look_ahead", "sgd"]
+__all__ = ["sgd"]
 
 
 class sgd(Composite):
@@ -95,26 +93,3 @@ def need_momentum(self: Any, name: str, given: bool) -> None:
             f"{type(self).__name__}({name}={getattr(self, name)!r}): without momentum there is no "
             f"velocity, and {name} would do nothing. Set momentum, usually to 0.9."
         )
-
-
-def look_ahead(tx: GradientTransformation, state: PyTree, params: PyTree, **extra: Any) -> PyTree:
-    """Where the next step would go if its gradient were zero.
-
-    For `sgd` with momentum that is θ - μ m, the point at which Nesterov's original method takes
-    the gradient. The step itself starts from θ:
-
-        ahead = look_ahead(tx, state, params)
-        updates, state = tx.update(jax.grad(loss)(ahead), state, params)
-        params = apply_updates(params, updates)
-
-    Use it with plain momentum: `nesterov=True` looks ahead already. A weight decay in `tx` is part
-    of where the step would go. The state is read, not advanced.
-
-    Args:
-        tx: any transformation whose updates are to be added to the parameters.
-        state: its current state.
-        params: θ.
-        extra: further arguments, by name, for those that read them.
-    """
-    updates, _ = tx.update(tree.zeros_like(params), state, params, **extra)
-    return apply_updates(params, updates)

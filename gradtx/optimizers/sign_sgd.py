@@ -9,13 +9,13 @@ Problems", 2018, algorithms 1 (signSGD) and 2 (Signum). https://arxiv.org/abs/18
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import ema
+from gradtx.atoms.pointwise import sign
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import Decay, DtypeName, Rate
-from gradtx.moments import ema
-from gradtx.pointwise import sign
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import static
+from gradtx.contract.hyperparameters import Decay, DtypeName, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import static
 
 __all__ = ["scale_by_sign", "sign_sgd", "signum"]
 

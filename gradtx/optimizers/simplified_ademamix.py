@@ -10,14 +10,14 @@ SGD Variants", 2025. https://arxiv.org/abs/2502.02431
 
 from __future__ import annotations
 
+from gradtx.atoms.decay import decoupled
+from gradtx.atoms.moments import rms, trace
+from gradtx.atoms.pointwise import scale
 from gradtx.combine import add, ratio
-from gradtx.decay import decoupled
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.masks import Mask
-from gradtx.moments import rms, trace
-from gradtx.pointwise import scale
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import is_off, optional, static
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["scale_by_simplified_ademamix", "simplified_ademamix"]
 

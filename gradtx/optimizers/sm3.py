@@ -20,14 +20,15 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach
+from gradtx.atoms.moments import ema
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.hyperparameters import Decay, Hyperparameter, NonNegative, Rate, Schedule
-from gradtx.moments import ema
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.hyperparameters import Decay, Hyperparameter, NonNegative, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree
-from gradtx.value import optional
+from gradtx.values.value import optional
 
 __all__ = ["divide_by_cover_root", "scale_by_sm3", "sm3"]
 

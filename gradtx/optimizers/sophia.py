@@ -14,61 +14,21 @@ signs of the momentum; algorithm 3 does before, and so does this: `renew_after=T
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated
 
-import jax
-import jax.numpy as jnp
-
-from gradtx import numerics
-from gradtx.anatomy import Reach
+from gradtx.atoms.curvature import hutchinson_estimator_diag_hessian
+from gradtx.atoms.decay import decoupled
+from gradtx.atoms.moments import ema, momentum, rare_ema
+from gradtx.atoms.pointwise import at_least, clip, scale
 from gradtx.combine import chain, ratio
-from gradtx.curvature import hutchinson_estimator_diag_hessian
-from gradtx.decay import decoupled
-from gradtx.dispatch import cond
-from gradtx.hyperparameters import Decay, DtypeName, Number, Positive, Rate
-from gradtx.kinds import Integer
-from gradtx.masks import Mask
-from gradtx.moments import ema, momentum, rare_ema
-from gradtx.pointwise import at_least, clip, scale
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.tree import PyTree
-from gradtx.value import optional, static
+from gradtx.contract.hyperparameters import Decay, DtypeName, Number, Positive, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
+from gradtx.telemetry.prints import print_win_rate
+from gradtx.values.kinds import Integer
+from gradtx.values.value import optional, static
 
-__all__ = ["print_win_rate", "scale_by_sophia", "sophia"]
-
-
-class PrintState(NamedTuple):
-    step: jax.Array  # int32: how many updates have been made
-
-
-class print_win_rate(GradientTransformation):
-    """Print, at every n-th update, which share of the entries a clip behind this will leave as it is.
-
-    Args:
-        threshold: the clip's, above 0.
-        every: n, at least 1.
-    """
-
-    reach: ClassVar[Reach] = Reach.OTHERS
-    threshold: Positive
-    every: Annotated[int, Integer(low=1)] = static()
-
-    def init(self, params: PyTree) -> PrintState:
-        return PrintState(jnp.zeros((), jnp.int32))
-
-    def update(
-        self, updates: PyTree, state: PrintState, params: PyTree | None = None
-    ) -> tuple[PyTree, PrintState]:
-        def show() -> None:
-            inside = [
-                jnp.sum(jnp.abs(u) < numerics.like(self.threshold, u)) for u in jax.tree.leaves(updates)
-            ]
-            share = sum(inside) / max(sum(u.size for u in jax.tree.leaves(updates)), 1)
-            jax.debug.print("Sophia's win rate: {share}", share=share)
-
-        step = numerics.safe_increment(state.step)
-        cond(step % self.every == 0, show, lambda: None)
-        return updates, PrintState(step)
+__all__ = ["scale_by_sophia", "sophia"]
 
 
 class scale_by_sophia(Composite):

@@ -16,17 +16,18 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
-from gradtx.anatomy import Reach, read_by
+from gradtx.atoms.decay import add_decoupled_weight_decay
+from gradtx.atoms.moments import momentum, rms
+from gradtx.atoms.pointwise import identity
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
-from gradtx.decay import add_decoupled_weight_decay
-from gradtx.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
-from gradtx.masks import Mask
-from gradtx.moments import momentum, rms
-from gradtx.pointwise import identity
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["stable_adamw", "steady_ratio"]
 

@@ -12,13 +12,13 @@ https://papers.nips.cc/paper/8186-adaptive-methods-for-nonconvex-optimization
 
 from __future__ import annotations
 
+from gradtx.atoms.moments import bias_correction, ema, signed_ema
+from gradtx.atoms.pointwise import sqrt, square
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, ratio
-from gradtx.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.moments import bias_correction, ema, signed_ema
-from gradtx.pointwise import sqrt, square
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation
-from gradtx.value import optional, static
+from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.values.value import optional, static
 
 __all__ = ["scale_by_yogi", "yogi"]
 

@@ -29,7 +29,7 @@ and OneCycleLR's momentum is a schedule for the optimizer's momentum. `plateau_s
 of the step: it follows the metric that each update is given.
 """
 
-from gradtx.schedules.combine import (
+from gradtx.schedules.algebra import (
     add_schedules,
     join_schedules,
     multiply_schedules,

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.hyperparameters import Precise
-from gradtx.pairs import Number, Pair, add, dtype, multiply, number, pair, whole
-from gradtx.schedules.arithmetic import Shares, mix, phase, shares
-from gradtx.schedules.fields import LAST, Factor, Level, Period
-from gradtx.schedules.shapes import cosine, raised
-from gradtx.value import static
+from gradtx.schedules.exact.arithmetic import LAST, Shares, mix, phase, shares
+from gradtx.schedules.exact.pairs import Exact, Pair, add, dtype, multiply, number, pair, whole
+from gradtx.schedules.exact.shapes import cosine, raised
+from gradtx.schedules.fields import Factor, Level, Period
+from gradtx.schedules.schedule import Precise
+from gradtx.values.value import static
 
 __all__ = ["cosine_annealing_schedule", "cosine_decay_schedule", "cosine_warm_restarts_schedule"]
 
@@ -41,7 +41,7 @@ class cosine_decay_schedule(Precise):
     alpha: Level = 0.0
     exponent: Factor = 1.0
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         way = shares(step, 0, self.decay_steps)
         return multiply(number(self.init_value), mix(1.0, self.alpha, raised(cosine(way), self.exponent)))
 
@@ -68,7 +68,7 @@ class cosine_annealing_schedule(Precise):
     end_value: Level = 0.0
     periodic: bool = static(default=True)
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         half = self.transition_steps
         if self.periodic:
             _, step = phase(step, 2 * half)
@@ -97,7 +97,7 @@ class cosine_warm_restarts_schedule(Precise):
     growth: Period = static(default=1)
     end_value: Level = 0.0
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         way = (
             _in_cycle(step, *_cycles(self.transition_steps, self.growth))
             if self.growth > 1

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Precise
-from gradtx.pairs import Number, multiply, pick, subtract, whole
-from gradtx.schedules.arithmetic import Shares, mix, phase
-from gradtx.schedules.fields import Choice, Factor, Level, Period
-from gradtx.schedules.powers import power
-from gradtx.value import static
+from gradtx.schedules.exact.arithmetic import Shares, mix, phase
+from gradtx.schedules.exact.pairs import Exact, multiply, pick, subtract, whole
+from gradtx.schedules.exact.powers import power
+from gradtx.schedules.fields import Factor, Level, Period
+from gradtx.schedules.schedule import Precise
+from gradtx.values.kinds import Choice
+from gradtx.values.value import static
 
 __all__ = ["cyclic_schedule"]
 
@@ -48,7 +49,7 @@ class cyclic_schedule(Precise):
     mode: Mode = static(default="triangular")
     decay_rate: Factor = 1.0
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         rise, fall = self.up_steps, self.down_steps or self.up_steps
         cycle, at = phase(step, rise + fall)
         rising, past = at <= rise, jnp.maximum(at - rise, 0)

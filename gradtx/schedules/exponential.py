@@ -1,6 +1,6 @@
 """Levels that are multiplied again and again: smoothly, every so many steps, or at given steps.
 
-Folklore: decay by a factor is as old as training by gradients.
+Source: none (decay by a factor is as old as training by gradients).
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Precise
-from gradtx.pairs import Number, below, multiply, number, pick
+from gradtx.schedules.exact.pairs import Exact, below, multiply, number, pick
+from gradtx.schedules.exact.powers import power
 from gradtx.schedules.fields import Boundaries, Factor, Level, Period, Steps
-from gradtx.schedules.powers import power
-from gradtx.value import static
+from gradtx.schedules.schedule import Precise
+from gradtx.values.value import static
 
 __all__ = ["exponential_decay", "multi_step_schedule", "step_decay_schedule"]
 
@@ -36,7 +36,7 @@ class exponential_decay(Precise):
     staircase: bool = static(default=False)
     end_value: Level | None = None
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         passed = jnp.maximum(step - self.transition_begin, 0)
         if self.staircase:
             factor = power(self.decay_rate, passed // self.transition_steps)
@@ -63,7 +63,7 @@ class step_decay_schedule(Precise):
     transition_steps: Period = static()
     decay_rate: Factor = 0.1
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         stairs = exponential_decay(self.init_value, self.transition_steps, self.decay_rate, staircase=True)
         return stairs.at(step)
 
@@ -86,7 +86,7 @@ class multi_step_schedule(Precise):
     boundaries: Boundaries = static()
     decay_rate: Factor = 0.1
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         reached = sum(
             ((step >= b).astype(jnp.int32) for b in self.boundaries), jnp.zeros_like(step, jnp.int32)
         )

@@ -9,14 +9,12 @@ from typing import Annotated, Any, Literal
 import jax
 import numpy as np
 
-from gradtx.hyperparameters import Schedule, as_schedule
-from gradtx.kinds import Integer, Real
-from gradtx.value import nearest
+from gradtx.schedules.exact.arithmetic import LAST
+from gradtx.schedules.schedule import Schedule, as_schedule
+from gradtx.values.kinds import Choice, Integer, Real
 
 __all__ = [
-    "LAST",
     "Boundaries",
-    "Choice",
     "Count",
     "Factor",
     "Interpolation",
@@ -28,8 +26,6 @@ __all__ = [
     "ascending",
 ]
 
-LAST = 2**31 - 1
-"""The largest step: int32's last number, where the counters of transformations stop."""
 
 Level = Annotated[float | jax.Array | np.ndarray | np.number, Real()]
 """A level: any finite number, traced or not; an array is a sweep's, to be mapped over."""
@@ -73,20 +69,6 @@ class _Ascending:
 
 
 Boundaries = Annotated[tuple[int, ...], _Ascending()]
-
-
-class Choice:
-    """One of a few names."""
-
-    def __init__(self, *names: str) -> None:
-        self.names = names
-
-    def accept(self, owner: str, name: str, value: Any) -> str:
-        if not isinstance(value, str) or value not in self.names:
-            guess = nearest(value, self.names) if isinstance(value, str) else ""
-            known = ", ".join(map(repr, self.names))
-            raise ValueError(f"{owner}({name}={value!r}): {name} must be one of {known}.{guess}")
-        return value
 
 
 Interpolation = Annotated[Literal["linear", "cosine"], Choice("linear", "cosine")]

@@ -1,18 +1,18 @@
 """One level, or from one to another along a straight line or a power of it.
 
-Folklore: lines, powers and constants; none has a known first use as a schedule.
+Source: none (lines, powers and constants; none has a known first use as a schedule).
 """
 
 from __future__ import annotations
 
 import jax
 
-from gradtx.hyperparameters import Precise
-from gradtx.pairs import Number, number
-from gradtx.schedules.arithmetic import mix, shares
+from gradtx.schedules.exact.arithmetic import mix, shares
+from gradtx.schedules.exact.pairs import Exact, number
+from gradtx.schedules.exact.shapes import raised
 from gradtx.schedules.fields import Factor, Level, Period, Steps
-from gradtx.schedules.shapes import raised
-from gradtx.value import static
+from gradtx.schedules.schedule import Precise
+from gradtx.values.value import static
 
 __all__ = ["constant_schedule", "linear_schedule", "polynomial_schedule"]
 
@@ -26,7 +26,7 @@ class constant_schedule(Precise):
 
     value: Level
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         return number(self.value)
 
 
@@ -47,7 +47,7 @@ class linear_schedule(Precise):
     transition_steps: Period = static()
     transition_begin: Steps = static(default=0)
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         way = shares(step, self.transition_begin, self.transition_steps)
         return mix(self.init_value, self.end_value, way)
 
@@ -71,6 +71,6 @@ class polynomial_schedule(Precise):
     transition_steps: Period = static()
     transition_begin: Steps = static(default=0)
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         way = shares(step, self.transition_begin, self.transition_steps)
         return mix(self.init_value, self.end_value, raised(way, self.power))

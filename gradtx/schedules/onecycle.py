@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import jax
 
-from gradtx.hyperparameters import Precise
-from gradtx.kinds import Real
-from gradtx.pairs import Number, divide, number
+from gradtx.schedules.exact.pairs import Exact, divide, number
+from gradtx.schedules.exact.shapes import SHAPES, cosine, linear
 from gradtx.schedules.fields import Factor, Interpolation, Level, Period, Share
 from gradtx.schedules.piecewise import through
-from gradtx.schedules.shapes import SHAPES, cosine, linear
-from gradtx.value import static
+from gradtx.schedules.schedule import Precise
+from gradtx.values.kinds import Real
+from gradtx.values.value import static
 
 __all__ = ["cosine_onecycle_schedule", "linear_onecycle_schedule", "onecycle_schedule"]
 
@@ -62,7 +62,7 @@ class linear_onecycle_schedule(Precise):
                 "pct_final must be at least pct_start: both are shares of the whole."
             )
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         start, peak, end = _ends(self)
         steps = self.transition_steps
         up, back = int(self.pct_start * steps), int(self.pct_final * steps)
@@ -89,7 +89,7 @@ class cosine_onecycle_schedule(Precise):
     div_factor: Factor = 25.0
     final_div_factor: Factor = 1e4
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         start, peak, end = _ends(self)
         steps = self.transition_steps
         knots = [(0, start), (int(self.pct_start * steps), peak), (steps, end)]
@@ -140,7 +140,7 @@ class onecycle_schedule(Precise):
                 "most 0.5: the way down takes as long as the way up."
             )
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         start, peak, end = _ends(self)
         up, last = self.pct_start * self.transition_steps, self.transition_steps - 1
         back = [(2 * up - 2, start)] if self.three_phase else []

@@ -1,6 +1,6 @@
 """Levels at given steps, each a multiple of the one before: held in between, or interpolated.
 
-Folklore: levels that somebody chose by hand.
+Source: none (levels that somebody chose by hand).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Precise
-from gradtx.kinds import Maybe, Real
-from gradtx.pairs import Number, multiply, number, pick
-from gradtx.schedules.arithmetic import Shares, mix, shares_between
+from gradtx.schedules.exact.arithmetic import Shares, mix, shares_between
+from gradtx.schedules.exact.pairs import Exact, multiply, number, pick
+from gradtx.schedules.exact.shapes import SHAPES
 from gradtx.schedules.fields import Count, Interpolation, Level
-from gradtx.schedules.shapes import SHAPES
-from gradtx.value import static
+from gradtx.schedules.schedule import Precise
+from gradtx.values.kinds import Maybe, Real
+from gradtx.values.value import static
 
 __all__ = ["piecewise_constant_schedule", "piecewise_interpolate_schedule", "through"]
 
@@ -61,7 +61,7 @@ class piecewise_constant_schedule(Precise):
     init_value: Level
     boundaries_and_scales: Scales = None
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         (_, level), *rest = _levels(self.init_value, self.boundaries_and_scales)
         for boundary, after in rest:
             level = pick(step >= boundary, after, level)
@@ -87,14 +87,14 @@ class piecewise_interpolate_schedule(Precise):
     init_value: Level
     boundaries_and_scales: Scales = None
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         knots = _levels(self.init_value, self.boundaries_and_scales)
         return through(step, knots, SHAPES[self.interpolate_type])
 
 
 def through(
-    step: jax.Array, knots: Sequence[tuple[float, Number]], shape: Callable[[Shares], Shares]
-) -> Number:
+    step: jax.Array, knots: Sequence[tuple[float, Exact]], shape: Callable[[Shares], Shares]
+) -> Exact:
     """The level on the way through knots (step, level), held before the first and after the last.
 
     Knots may lie between two steps. One that does not lie behind its predecessor is a jump.

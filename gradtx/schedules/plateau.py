@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
-from gradtx.hyperparameters import Adaptive
-from gradtx.kinds import Real
-from gradtx.schedules.fields import Choice, Level, Period, Steps
-from gradtx.value import static
+from gradtx.schedules.fields import Level, Period, Steps
+from gradtx.schedules.schedule import Adaptive
+from gradtx.values.kinds import Choice, Real
+from gradtx.values.value import static
 
 __all__ = ["Mode", "PlateauState", "Reduction", "Tolerance", "plateau_schedule"]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import jax
 
-from gradtx.hyperparameters import Precise
-from gradtx.pairs import Number
-from gradtx.schedules.combine import join_schedules
+from gradtx.schedules.algebra import join_schedules
+from gradtx.schedules.exact.pairs import Exact
+from gradtx.schedules.schedule import Precise
 from gradtx.schedules.warmup import warmup_cosine_decay_schedule
 
 __all__ = ["sgdr_schedule"]
@@ -65,7 +65,7 @@ class sgdr_schedule(Precise):
 
     cosine_kwargs: Cycles
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         cycles: Any = self.cosine_kwargs
         ends = tuple(itertools.accumulate(cycle.decay_steps for cycle in cycles))
         return join_schedules(cycles, ends[:-1]).at(step)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import jax
 
-from gradtx.hyperparameters import Precise
-from gradtx.pairs import Number
-from gradtx.schedules.arithmetic import mix, shares
+from gradtx.schedules.exact.arithmetic import mix, shares
+from gradtx.schedules.exact.pairs import Exact
+from gradtx.schedules.exact.shapes import reflected
 from gradtx.schedules.fields import Level, Period
-from gradtx.schedules.shapes import reflected
-from gradtx.value import static
+from gradtx.schedules.schedule import Precise
+from gradtx.values.value import static
 
 __all__ = ["rex_schedule"]
 
@@ -30,6 +30,6 @@ class rex_schedule(Precise):
     transition_steps: Period = static()
     end_value: Level = 0.0
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         way = reflected(shares(step, 0, self.transition_steps))
         return mix(self.init_value, self.end_value, way)

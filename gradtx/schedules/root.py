@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import jax
 
-from gradtx.hyperparameters import Precise
-from gradtx.pairs import Number, add, divide, multiply, number, pair, pick, root, whole
+from gradtx.schedules.exact.pairs import Exact, add, divide, multiply, number, pair, pick, root, whole
+from gradtx.schedules.exact.powers import exp2, log2
 from gradtx.schedules.fields import Factor, Level, Period
-from gradtx.schedules.powers import exp2, log2
-from gradtx.value import static
+from gradtx.schedules.schedule import Precise
+from gradtx.values.value import static
 
 __all__ = ["inverse_square_root_schedule", "power_schedule"]
 
@@ -29,7 +29,7 @@ class inverse_square_root_schedule(Precise):
     peak_value: Level
     warmup_steps: Period = static()
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         updates = add(whole(step), 1)  # not in whole numbers: 2³¹ is no int32
         rise, fall = divide(updates, self.warmup_steps), root(divide(pair(self.warmup_steps), updates))
         return multiply(number(self.peak_value), pick(step < self.warmup_steps, rise, fall))
@@ -38,7 +38,7 @@ class inverse_square_root_schedule(Precise):
 class power_schedule(Precise):
     """A power of the step, which counts from 0: c · stepᵖ. It starts at 0 and grows without an end.
 
-    Folklore: a power of the step; ADOPT's clip uses one.
+    Source: none (a power of the step; ADOPT's clip uses one).
 
     Args:
         power: p, above 0.
@@ -48,7 +48,7 @@ class power_schedule(Precise):
     power: Factor
     scale: Level = 1.0
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         begun = step > 0
         grown = exp2(multiply(log2(pick(begun, whole(step), 1.0)), number(self.power)))
         return multiply(number(self.scale), pick(begun, grown, 0.0))

@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 
-from gradtx.hyperparameters import Precise, Schedule, before_rounding
-from gradtx.pairs import Number, multiply, pick
-from gradtx.schedules.arithmetic import mix, shares
+from gradtx.schedules.exact.arithmetic import mix, shares
+from gradtx.schedules.exact.pairs import Exact, multiply, pick
+from gradtx.schedules.exact.shapes import SHAPES, cosine, raised
 from gradtx.schedules.exponential import exponential_decay
-from gradtx.schedules.fields import Choice, Factor, Level, Period, Steps
+from gradtx.schedules.fields import Factor, Level, Period, Steps
 from gradtx.schedules.levels import linear_schedule
-from gradtx.schedules.shapes import SHAPES, cosine, raised
-from gradtx.value import static
+from gradtx.schedules.schedule import Precise, Schedule, before_rounding
+from gradtx.values.kinds import Choice
+from gradtx.values.value import static
 
 __all__ = [
     "warmup_constant_schedule",
@@ -44,7 +45,7 @@ class warmup_constant_schedule(Precise):
     peak_value: Level
     warmup_steps: Period = static()
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         line = linear_schedule(self.init_value, self.peak_value, self.warmup_steps)
         return line.at(step)
 
@@ -88,7 +89,7 @@ class warmup_cosine_decay_schedule(Precise):
                 "be larger."
             )
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         rise = self.warmup_steps
         way = raised(cosine(shares(step, rise, self.decay_steps - rise)), self.exponent)
         fall = mix(self.peak_value, self.end_value, way)
@@ -118,7 +119,7 @@ class warmup_exponential_decay_schedule(Precise):
     staircase: bool = static(default=False)
     end_value: Level | None = None
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         rise = self.warmup_steps
         decay = exponential_decay.of(self, init_value=self.peak_value)
         fall = decay.at(jnp.maximum(step - rise, 0))
@@ -154,7 +155,7 @@ class warmup_stable_decay_schedule(Precise):
     end_value: Level = 0.0
     decay_type: Decay = static(default="linear")
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         rise = self.warmup_steps
         since = jnp.maximum(step - rise, 0)
         way = SHAPES[self.decay_type](shares(since, self.stable_steps, self.decay_steps))
@@ -178,13 +179,13 @@ class with_warmup(Precise):
     warmup_steps: Steps = static()
     init_factor: Level = 0.0
 
-    def at(self, step: jax.Array) -> Number:
+    def at(self, step: jax.Array) -> Exact:
         rise = self.warmup_steps
         level = before_rounding(self, "schedule", self.schedule, jnp.maximum(step - rise, 0))
         return multiply(level, _risen(step, self.init_factor, 1.0, rise, 1.0))
 
 
-def _risen(step: jax.Array, first: Any, peak: Any, steps: int, after: Number) -> Number:
+def _risen(step: jax.Array, first: Any, peak: Any, steps: int, after: Exact) -> Exact:
     """A straight line to the peak in `steps`, and what comes then."""
     if steps == 0:
         return after

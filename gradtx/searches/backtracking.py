@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.dispatch import cond, while_loop
-from gradtx.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
-from gradtx.kinds import Integer
+from gradtx.contract.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
+from gradtx.contract.transformation import GradientTransformation
+from gradtx.numerics.dispatch import cond, while_loop
 from gradtx.searches.line import Line, Unbounded, along, at_least_zero, choose, guess, print_if, scaled
-from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
 
 __all__ = ["scale_by_backtracking_linesearch"]
 

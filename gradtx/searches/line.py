@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import arguments_of
-from gradtx.dispatch import cond
-from gradtx.hyperparameters import Hyperparameter, Scalar
-from gradtx.transformation import GradientTransformation, apply_updates, need_params
+from gradtx.contract.extras import arguments_of
+from gradtx.contract.hyperparameters import Hyperparameter, Scalar
+from gradtx.contract.transformation import GradientTransformation, need_params
+from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
+from gradtx.tree.updates import apply_updates
 
 __all__ = [
     "Line",

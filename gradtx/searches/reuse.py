@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import tree
-from gradtx.dispatch import cond
+from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
 
 __all__ = ["value_and_grad_from_state"]

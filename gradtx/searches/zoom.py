@@ -21,14 +21,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.dispatch import while_loop
-from gradtx.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
-from gradtx.kinds import Integer
-from gradtx.schedules.fields import Choice
+from gradtx.contract.hyperparameters import Hyperparameter, NonNegative, Positive, Scalar
+from gradtx.contract.transformation import GradientTransformation
+from gradtx.numerics.dispatch import while_loop
 from gradtx.searches.line import Unbounded, along, at_least_zero, choose, guess, print_if, scaled, slope
-from gradtx.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.kinds import Choice, Integer
+from gradtx.values.value import static
 
 __all__ = ["scale_by_zoom_linesearch"]
 

@@ -18,5 +18,5 @@ from gradtx.tree.maps import (
     zeros_like,
     zeros_of,
 )
-from gradtx.tree.names import PyTree, leaf_paths, paths, unwrap_variables
+from gradtx.tree.paths import PyTree, leaf_names, leaf_paths, unwrap_variables
 from gradtx.tree.sums import dot, global_norm, inner, total, totals

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.tree.names import PyTree
+from gradtx.tree.paths import PyTree
 
 __all__ = [
     "MismatchError",

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
-from gradtx.dispatch import cond
+from gradtx.numerics.dispatch import cond
 from gradtx.tree.maps import real_dtype
-from gradtx.tree.names import PyTree
+from gradtx.tree.paths import PyTree
 
 __all__ = ["dot", "global_norm", "inner", "total", "totals"]
 

@@ -1,6 +1,6 @@
 """Gradients that are added up over several updates before they are used.
 
-Folklore: the mean gradient of a large batch, computed in parts.
+Source: none (the mean gradient of a large batch, computed in parts).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
-from gradtx.dispatch import cond
-from gradtx.hyperparameters import DtypeName
-from gradtx.pointwise import identity
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.atoms.pointwise import identity
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import DtypeName
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["accumulate", "apply_every", "has_updated", "skip_large_updates", "skip_not_finite"]
 

@@ -14,11 +14,13 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
-from gradtx.hyperparameters import Decay
-from gradtx.states import seen_through
-from gradtx.transformation import GradientTransformation, apply_updates, need_params
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Decay
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation, need_params
+from gradtx.states.views import seen_through
 from gradtx.tree import PyTree
+from gradtx.tree.updates import apply_updates
 
 __all__ = ["average_params", "averaged_params"]
 

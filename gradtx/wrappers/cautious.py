@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
-from gradtx.anatomy import Reach, read_by
-from gradtx.hyperparameters import Positive
-from gradtx.transformation import GradientTransformation
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Positive
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
 __all__ = ["cautious"]

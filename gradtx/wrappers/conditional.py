@@ -2,7 +2,7 @@
 
 What is held counts its own updates: a schedule in it stands still while it does not run.
 
-Folklore: a step that is left out.
+Source: none (a step that is left out).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
-from gradtx.dispatch import cond
-from gradtx.kinds import Integer
-from gradtx.schedules.fields import Choice
-from gradtx.transformation import Composite, GradientTransformation
+from gradtx.contract.extras import read_by
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.kinds import Choice, Integer
+from gradtx.values.value import static
 
 __all__ = ["apply_if_finite", "conditionally_mask", "conditionally_transform", "run_if", "run_when"]
 

@@ -14,12 +14,14 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
-from gradtx.hyperparameters import Hyperparameter, Scalar
-from gradtx.kinds import Integer
-from gradtx.transformation import GradientTransformation, apply_updates, need_params
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import Hyperparameter, Scalar
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.tree.updates import apply_updates
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
 
 __all__ = ["lookahead"]
 

@@ -20,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
-from gradtx.hyperparameters import NonNegative, Positive
-from gradtx.kinds import Integer
-from gradtx.transformation import GradientTransformation, need_params
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import NonNegative, Positive
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.value import is_off, optional, static
+from gradtx.values.kinds import Integer
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["mechanize"]
 

@@ -16,15 +16,17 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
+from gradtx.atoms.norms import normalize_by_update_norm
+from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.dispatch import cond
-from gradtx.kinds import Integer
-from gradtx.norms import normalize_by_update_norm
-from gradtx.rate import scale_by_learning_rate
-from gradtx.transformation import Composite, GradientTransformation, apply_updates, need_params
+from gradtx.contract.extras import read_by
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import Composite, GradientTransformation, need_params
+from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.tree.updates import apply_updates
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
 
 __all__ = ["sam", "sam_at_once", "sam_in_turn"]
 

@@ -19,12 +19,13 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.anatomy import Reach, read_by
-from gradtx.hyperparameters import DtypeName, Hyperparameter, NonNegative, Rate, Scalar
-from gradtx.states import seen_through
-from gradtx.transformation import GradientTransformation, need_params
+from gradtx.contract.extras import read_by
+from gradtx.contract.hyperparameters import DtypeName, Hyperparameter, NonNegative, Rate, Scalar
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation, need_params
+from gradtx.states.views import seen_through
 from gradtx.tree import PyTree
-from gradtx.value import static
+from gradtx.values.value import static
 
 __all__ = ["Mix", "schedule_free", "schedule_free_eval_params"]
 

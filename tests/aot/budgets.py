@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import make_step, make_train_step, traffic
-from gradtx.anatomy import extra_names
+from gradtx.contract.extras import extra_names
 from tests.aot.rows import ROWS, count, quadratic
 from tests.aot.targets import compile_for
 

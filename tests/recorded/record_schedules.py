@@ -68,7 +68,7 @@ def _chained(o: torch.optim.Optimizer) -> lr.ChainedScheduler:
 
 
 def schedules() -> dict[str, np.ndarray]:
-    """name -> the learning rates; `tests/test_schedules_pytorch.py` has the same names."""
+    """name -> the learning rates; `tests/schedules/test_schedules_pytorch.py` has the same names."""
     up_to_end = SAMPLE[SAMPLE < LAST]  # OneCycleLR's last step is total_steps - 1
     found = {
         "StepLR": closed(0.1, lambda o: lr.StepLR(o, 1700, 0.3), EVERY),

@@ -1,7 +1,7 @@
 """What a reference module lists: an optimizer, the paper's loop, and the peer to compare with.
 
 A module `tests/reference/<name>.py` holds the paper's algorithm as a float64 NumPy loop of 10 to 20
-lines, with its algorithm number in the docstring, and `CASES`. `tests/test_exact.py` finds them.
+lines, with its algorithm number in the docstring, and `CASES`. `tests/optimizers/test_exact.py` finds them.
 
 A loop has the signature
 

@@ -30,7 +30,7 @@ def dadapt_adamw(
 
 
 GROWS = {
-    "relative": "a step follows from an estimate that is a sum over all: tests/test_parameter_free.py",
+    "relative": "a step follows from a sum over all leaves: tests/optimizers/test_parameter_free.py",
     "optax_dtype": "float64",
 }
 

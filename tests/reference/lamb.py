@@ -25,7 +25,7 @@ def lamb(theta, gradient, steps, *, learning_rate, b1=0.9, b2=0.999, eps=1e-6, e
     return path
 
 
-RELATIVE = "a step is as large as its leaf: tests/test_layerwise.py measures it at the same parameters"
+RELATIVE = "a step is as large as its leaf: tests/optimizers/test_layerwise.py measures it"
 
 CASES = [
     Case("lamb", gradtx.lamb(1e-2), bind(lamb, learning_rate=1e-2), optax.lamb(1e-2), relative=RELATIVE),

@@ -28,7 +28,7 @@ def lars(
     return path
 
 
-RELATIVE = "a step is as large as its leaf: tests/test_layerwise.py measures it at the same parameters"
+RELATIVE = "a step is as large as its leaf: tests/optimizers/test_layerwise.py measures it"
 
 CASES = [
     Case("lars", gradtx.lars(1.0), bind(lars, learning_rate=1.0), optax.lars(1.0), relative=RELATIVE),

@@ -42,7 +42,7 @@ def momo(
 
 
 GROWS = {
-    "relative": "a step follows from a difference of losses and sums: tests/test_parameter_free.py",
+    "relative": "a step follows from losses and sums: tests/optimizers/test_parameter_free.py",
     "optax_dtype": "float64",
 }
 DECAY = "Optax does not divide the step by 1 + λ w"

@@ -34,7 +34,7 @@ def prodigy(
 
 
 GROWS = {
-    "relative": "a step follows from an estimate that is a sum over all: tests/test_parameter_free.py",
+    "relative": "a step follows from a sum over all leaves: tests/optimizers/test_parameter_free.py",
     "optax_dtype": "float64",
 }
 GAINS = "r is made of θ₀ - θ, which is tiny at first: a last digit of θ becomes 1e-11 as d grows"

@@ -38,8 +38,8 @@ def both(
     return path
 
 
-DRIFTS = "float32 rounds y and z each step; tests/test_schedule_free.py bounds the step at equal y and z"
-ROUNDS = "its updates are differences of rounded parameters; tests/test_schedule_free.py compares parameters"
+DRIFTS = "float32 rounds y and z each step; tests/wrappers/test_schedule_free.py bounds the step"
+ROUNDS = "its updates are differences of rounded parameters; see tests/wrappers/test_schedule_free.py"
 
 CASES = [
     Case(

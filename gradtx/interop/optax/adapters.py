@@ -10,14 +10,15 @@ import jax.numpy as jnp
 
 import gradtx
 from gradtx import numerics
-from gradtx.hyperparameters import Number
+from gradtx.contract.hyperparameters import Number
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.interop.optax import lookup
 from gradtx.interop.optax.fast_and_slow import LookaheadParams, lookahead
 from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
 from gradtx.interop.optax.pairs import GradientTransformation as Pair
 from gradtx.interop.optax.pairs import GradientTransformationExtraArgs
-from gradtx.masks import Mask, select
-from gradtx.transformation import GradientTransformation
+from gradtx.rules.by_path import select
+from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
 
 __all__ = ["ADAPTERS"]

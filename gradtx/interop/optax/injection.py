@@ -26,13 +26,14 @@ from optax import InjectStatefulHyperparamsState as State
 
 import gradtx
 from gradtx import numerics
-from gradtx.anatomy import read_by, reports
-from gradtx.hyperparameters import Adaptive, as_schedule, read
+from gradtx.contract.extras import read_by, reports
+from gradtx.contract.transformation import GradientTransformation
 from gradtx.interop.bridge import from_optax
-from gradtx.kinds import Kind, Maybe, Real, kind_of
-from gradtx.transformation import GradientTransformation
+from gradtx.schedules.schedule import Adaptive, as_schedule, read
 from gradtx.tree import PyTree
-from gradtx.value import Value, is_off, nearest, static
+from gradtx.values.kinds import Kind, Maybe, Real, kind_of
+from gradtx.values.value import Value, is_off, static
+from gradtx.values.wording import nearest
 
 __all__ = ["inject_hyperparams", "inject_stateful_hyperparams"]
 

@@ -13,7 +13,6 @@ behind a wrapper that may skip updates count others.
 from __future__ import annotations
 
 import functools
-import inspect
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -24,8 +23,9 @@ from jax.tree_util import DictKey, GetAttrKey, SequenceKey
 from optax.tree_utils import NamedTupleKey
 
 import gradtx
-from gradtx.guard import state_class
+from gradtx.contract.boundary import state_class
 from gradtx.tree import PyTree
+from gradtx.values import registry
 
 __all__ = ["PLACES", "answer_to_optax_names", "tree_get", "tree_get_all_with_path", "tree_set"]
 
@@ -244,8 +244,7 @@ def _clock(path: Path) -> Path:
 
 def _states() -> dict[type, type]:
     """The class of a state -> that of the transformation, for all that gradtx exports."""
-    exported = [x for x in vars(gradtx).values() if inspect.isclass(x)]
-    txs = [x for x in exported if issubclass(x, gradtx.GradientTransformation)]
+    txs = registry.public(gradtx.GradientTransformation).values()
     return {state: tx for tx in txs if (state := state_class(tx)) is not None and hasattr(state, "_fields")}
 
 

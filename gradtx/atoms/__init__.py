@@ -1,0 +1,1 @@
+"""Small transformations: what larger ones are chained of."""

@@ -1,0 +1,201 @@
+"""Functions of each entry by itself; none has a state.
+
+Source: none (elementary functions and constants, entry by entry).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from gradtx import numerics
+from gradtx.contract.hyperparameters import NonNegative, Number, Positive
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import EmptyState, GradientTransformation
+from gradtx.tree import PyTree
+from gradtx.values.value import is_off, optional
+
+__all__ = [
+    "absolute",
+    "at_least",
+    "clip",
+    "identity",
+    "infinite_where_zero",
+    "offset",
+    "scale",
+    "set_to_zero",
+    "sign",
+    "sqrt",
+    "square",
+    "tanh",
+]
+
+
+class identity(GradientTransformation):
+    """Return the updates as they are."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return updates, state
+
+
+class set_to_zero(GradientTransformation):
+    """Return zeros, whatever arrives: the parameters stay as they are. NaN does not come through."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(lambda u: jnp.zeros(u.shape, u.dtype), updates), state
+
+
+class scale(GradientTransformation):
+    """Multiply by a number: factor · g.
+
+    Args:
+        step_size: the factor; any finite number, or a schedule.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    step_size: Number
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(lambda u: numerics.times(u, self.step_size), updates), state
+
+
+class offset(GradientTransformation):
+    """Add a number: g + c.
+
+    Args:
+        amount: c, any finite number.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    amount: Number
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(lambda u: numerics.plus(u, self.amount), updates), state
+
+
+class square(GradientTransformation):
+    """|g|²; real also where g is complex."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(numerics.abs_sq, updates), state
+
+
+class sqrt(GradientTransformation):
+    """sqrt(g + ε).
+
+    Args:
+        eps: ε *inside* the root, at least 0.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    eps: NonNegative = optional(default=0.0)
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        if is_off(self.eps):
+            return _each(numerics.root, updates), state
+        return _each(lambda u: numerics.root(numerics.plus(u, self.eps)), updates), state
+
+
+class sign(GradientTransformation):
+    """sign(g): -1, 0 or 1; g / |g| where g is complex."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(jnp.sign, updates), state
+
+
+class tanh(GradientTransformation):
+    """tanh(g): a smooth sign, g where g is small."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(jnp.tanh, updates), state
+
+
+class infinite_where_zero(GradientTransformation):
+    """g, but ∞ where g is 0. In a denominator: what is divided by it becomes 0, not NaN."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(lambda u: jnp.where(u == 0, jnp.full_like(u, jnp.inf), u), updates), state
+
+
+class at_least(GradientTransformation):
+    """max(g, c). In a denominator: what is divided by it stays bounded. A NaN stays NaN.
+
+    Args:
+        least: c, any finite number.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    least: Number
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(lambda u: jnp.maximum(u, numerics.like(self.least, u)), updates), state
+
+
+class absolute(GradientTransformation):
+    """|g|."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        return _each(jnp.abs, updates), state
+
+
+class clip(GradientTransformation):
+    """Bound each entry: min(max(g, -δ), δ). A NaN stays NaN.
+
+    Args:
+        max_delta: δ, above 0.
+    """
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    max_delta: Positive
+
+    def update(
+        self, updates: PyTree, state: EmptyState, params: PyTree | None = None
+    ) -> tuple[PyTree, EmptyState]:
+        def bound(u: jax.Array) -> jax.Array:
+            most = numerics.like(self.max_delta, u)
+            return jnp.clip(u, -most, most)
+
+        return _each(bound, updates), state
+
+
+def _each(f: Callable[[Any], Any], updates: PyTree) -> PyTree:
+    return jax.tree.map(f, updates)

@@ -1,0 +1,65 @@
+"""Which parts of a state mirror the parameters, found by `init` on a placeholder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from gradtx.tree import PyTree
+
+__all__ = ["Hole", "Mirror"]
+
+
+class Hole:
+    """Stands for the parameters: a container without leaves."""
+
+
+def _is_hole(x: Any) -> bool:
+    return isinstance(x, Hole)
+
+
+class Mirror:
+    """Which parts of a transformation's state mirror the parameters; the rest, counters, leaves share."""
+
+    def __init__(self, tx: Any) -> None:
+        where, self._layout = flat(tx.init(Hole()), is_leaf=_is_hole)
+        self.mirrors = [_is_hole(x) for x in where]
+
+    def split(self, state: PyTree, structure: Any) -> list[Any]:
+        """The parts of a state; one that mirrors parameters of that structure as a list, by leaf.
+
+        Raises:
+            ValueError: the state does not fit.
+        """
+        parts = self._layout.flatten_up_to(state)
+        return [structure.flatten_up_to(x) if m else x for m, x in zip(self.mirrors, parts, strict=True)]
+
+    def join(self, parts: list[Any], structure: Any) -> PyTree:
+        """The state of such parts."""
+        return self._layout.unflatten(
+            [structure.unflatten(x) if m else x for m, x in zip(self.mirrors, parts, strict=True)]
+        )
+
+    def own(self, parts: list[Any], i: int) -> list[Any]:
+        """Of the parts, what belongs to the leaf number i."""
+        return [x[i] for x, m in zip(parts, self.mirrors, strict=True) if m]
+
+    def assemble(self, own: list[Any], common: list[Any]) -> PyTree:
+        """The state for one leaf, of what belongs to it and what all leaves share."""
+        mine, rest = iter(own), iter(common)
+        return self._layout.unflatten([next(mine) if m else next(rest) for m in self.mirrors])
+
+    def take_apart(self, state: PyTree) -> tuple[list[Any], list[Any]]:
+        """The inverse of `assemble`."""
+        parts = list(zip(self._layout.flatten_up_to(state), self.mirrors, strict=True))
+        return [x for x, m in parts if m], [x for x, m in parts if not m]
+
+    def gather(self, own: list[list[Any]], common: list[Any]) -> list[Any]:
+        """The parts of what belongs to each leaf, and of what all leaves share."""
+        mine, rest = iter(zip(*own, strict=True)), iter(common)
+        return [list(next(mine)) if m else next(rest) for m in self.mirrors]
+
+
+def flat(tree: PyTree, is_leaf: Any = None) -> tuple[list[Any], Any]:
+    return jax.tree.flatten(tree, is_leaf=is_leaf)  # jax has no types for treedefs

@@ -1,0 +1,154 @@
+"""Hyperparameters that are known only while training runs: schedules, levels that follow what training
+reports, and numbers that are set from outside.
+
+A transformation is a pytree, and its numbers and schedules are nodes in it. Where there is one that has
+to be looked up, the outermost transformation keeps a `HyperparamsState`, and every `update` first
+puts the current numbers in place:
+
+    numbers set from outside  ->  levels that follow a report  ->  schedules, at the current step
+
+What is then run holds numbers only, so that no transformation has to know of schedules.
+
+A transformation with `own_clock`, which may skip the updates of what it holds, counts for itself: what
+it holds looks up its own schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx import numerics
+from gradtx.contract.clock import inside, is_transformation
+from gradtx.contract.extras import read_by, reports
+from gradtx.contract.names import named
+from gradtx.schedules.schedule import Adaptive, Schedule, known_level, read
+from gradtx.tree import PyTree
+from gradtx.values.value import Value
+
+__all__ = [
+    "HyperparamsState",
+    "advance",
+    "begin",
+    "check_numbers",
+    "held_in",
+    "hyperparameters_of",
+    "numbers_of",
+    "with_held",
+]
+
+
+class HyperparamsState(NamedTuple):
+    """Around the state of the outermost transformation, if there are hyperparameters to look up."""
+
+    step: jax.Array  # int32: how many updates have been made, and where the schedules are read
+    hyperparams: dict[str, jax.Array]  # name -> number, of those that `tunable` chose
+    scheduled: dict[str, jax.Array]  # name -> what the schedule said at the last update
+    memory: dict[str, PyTree]  # name -> the state of a level that follows what training reports
+    inner: PyTree  # the transformation's own state
+
+
+def numbers_of(tx: Any) -> dict[str, Any]:
+    """Every number in `tx` by its name: those in schedules too."""
+    return {name: x for name, x in _named(tx, lambda x: False)[0] if not isinstance(x, Value)}
+
+
+def hyperparameters_of(tx: Any) -> list[str]:
+    """The names of the numbers in `tx`, and of the schedules."""
+    return list(dict.fromkeys([*(name for name, _ in _of(tx, Schedule)), *numbers_of(tx)]))
+
+
+def check_numbers(tx: Any, changed: Mapping[str, Any]) -> None:
+    """Raise what the constructors in `tx` say to these numbers, by name."""
+    tx = _put(tx, lambda x: False, lambda name, number: changed.get(name, number))
+    jax.tree.map(_check, tx, is_leaf=lambda x: isinstance(x, Value) and x is not tx)
+    tx.__post_init__()
+
+
+def _check(x: Any) -> None:
+    if isinstance(x, Value):
+        check_numbers(x, {})
+
+
+def begin(tx: Any, params: PyTree, chosen: Mapping[str, Any]) -> HyperparamsState:
+    """The state before the first update.
+
+    Args:
+        tx: the transformation.
+        params: as for its `init`.
+        chosen: names and numbers that are to be kept in the state.
+    """
+    start = jnp.zeros((), jnp.int32)
+    memory = {name: level.start() for name, level in _of(tx, Adaptive)}
+    now, scheduled = _at(tx, start, memory)
+    tuned = {name: jnp.asarray(number, jnp.result_type(float)) for name, number in chosen.items()}
+    return HyperparamsState(start, tuned, scheduled, memory, now.init(params))
+
+
+def advance(
+    tx: Any, updates: PyTree, state: HyperparamsState, params: PyTree | None, extra: dict[str, Any]
+) -> tuple[PyTree, HyperparamsState]:
+    """One update of `tx`, with the hyperparameters of this step."""
+    tuned = state.hyperparams
+    if tuned:
+        tx = _put(tx, lambda x: False, lambda name, number: tuned.get(name, number))
+    memory = {
+        name: level.follow(state.memory[name], **{n: v for n, v in extra.items() if n in reports(level)})
+        for name, level in _of(tx, Adaptive)
+    }
+    now, scheduled = _at(tx, state.step, memory)
+    out, inner = now.update(updates, state.inner, params, **read_by(now, extra))
+    step = numerics.safe_increment(state.step)
+    return out, HyperparamsState(step, tuned, scheduled, memory, inner)
+
+
+def held_in(state: PyTree, at: str = "") -> Iterator[tuple[str, HyperparamsState]]:
+    """Every `HyperparamsState` in a state, those inside others too, and the way to it."""
+    for path, held in jax.tree_util.tree_flatten_with_path(state, is_leaf=_is_held)[0]:
+        if _is_held(held):
+            where = at + jax.tree_util.keystr(path)
+            yield where, held
+            yield from held_in(held.inner, where + ".inner")
+
+
+def with_held(state: PyTree, new: Callable[[HyperparamsState], HyperparamsState]) -> PyTree:
+    """The state with each `HyperparamsState` replaced, in the order of `held_in`; `inner` is kept."""
+
+    def visit(x: Any) -> Any:
+        return new(x)._replace(inner=with_held(x.inner, new)) if _is_held(x) else x
+
+    return jax.tree.map(visit, state, is_leaf=_is_held)
+
+
+def _is_held(x: Any) -> bool:
+    return isinstance(x, HyperparamsState)
+
+
+def _at(tx: Any, step: jax.Array, memory: dict[str, PyTree]) -> tuple[Any, dict[str, jax.Array]]:
+    """`tx` with numbers where it has schedules, and those numbers by name."""
+
+    def level(name: str, node: Any) -> Any:
+        return known_level(node.level(memory[name])) if isinstance(node, Adaptive) else node
+
+    tx = _put(tx, lambda x: isinstance(x, Adaptive), level)
+    found = {
+        name: read(tx, f"the schedule in {name}", schedule, step) for name, schedule in _of(tx, Schedule)
+    }
+    return _put(tx, lambda x: isinstance(x, Schedule), lambda name, node: found.get(name, node)), found
+
+
+def _of(tx: Any, cls: type) -> list[tuple[str, Any]]:
+    pairs, _ = _named(tx, lambda x: isinstance(x, cls))
+    return [(name, node) for name, node in pairs if isinstance(node, cls)]
+
+
+def _put(tx: Any, is_leaf: Callable[[Any], bool], new: Callable[[str, Any], Any]) -> Any:
+    pairs, structure = _named(tx, is_leaf)
+    return jax.tree.unflatten(structure, [new(name, node) for name, node in pairs])
+
+
+def _named(tx: Any, is_leaf: Callable[[Any], bool]) -> tuple[list[tuple[str, Any]], Any]:
+    return named(tx, is_transformation, inside(tx, is_leaf))

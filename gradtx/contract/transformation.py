@@ -1,0 +1,150 @@
+"""The contract: `init(params) -> state`, `update(updates, state, params) -> (updates, state)`.
+
+There are two ways to define a transformation. An *atom* says how to step: a subclass of
+`GradientTransformation` with `init` and `update`. A *composite* says what it is made of: a
+subclass of `Composite` with `expand()`.
+
+Whatever the subclass writes, its `init` and `update` are guarded: see `guard.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+
+from gradtx.contract.boundary import guard_init, guard_update
+from gradtx.contract.memo import remembered_by_value
+from gradtx.contract.reach import Reach
+from gradtx.tree import PyTree
+from gradtx.values.kinds import Kind
+from gradtx.values.value import Value
+
+__all__ = ["Composite", "EmptyState", "GradientTransformation", "need_params", "values_in"]
+
+
+class EmptyState(NamedTuple):
+    """The state of a transformation that remembers nothing."""
+
+
+def need_params(self: GradientTransformation, params: PyTree | None) -> PyTree:
+    """`params`, or an error that says who needs them."""
+    if params is None:
+        raise ValueError(f"{type(self).__name__} needs the parameters: call update(updates, state, params).")
+    return params
+
+
+class GradientTransformation(Value, abstract=True):
+    """A value with `init(params) -> state` and `update(updates, state, params) -> (updates, state)`.
+
+    To write one, subclass it, annotate the hyperparameters and define `update`; and `init`, if it
+    remembers something. Extra arguments that `update` needs are required keyword-only arguments.
+    """
+
+    kinds: ClassVar[dict[Any, Kind]] = {}
+    reach: ClassVar[Reach] = Reach.TREE
+    """What an entry of the update depends on, besides that entry: see `Reach`. In what holds others,
+    it is said of the way they are combined. The widest, which is the default, is always right."""
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(abstract=abstract, **kwargs)
+        if "init" in vars(cls):
+            cls.init = guard_init(cls.init)  # type: ignore[method-assign]
+        if "update" in vars(cls):
+            cls.update = guard_update(cls.update)  # type: ignore[method-assign]
+
+    is_composite: ClassVar[bool] = False
+    own_clock: ClassVar[bool] = False
+    """Whether what this holds may be updated more rarely than this: it then looks up its own schedules."""
+    takes_any_extra: ClassVar[bool] = False
+    passes_on: ClassVar[tuple[str, ...]] = ()
+    """Extra arguments that are functions of the parameters, whose own arguments are extra arguments too."""
+    per_example: ClassVar[bool] = False
+    """Whether it is given gradients of single examples: every leaf then has a first axis of examples,
+    which the updates that it returns have lost."""
+
+    def made_of(self) -> list[GradientTransformation]:
+        """The transformations that this one holds, or for a composite, its expansion."""
+        held = values_in([getattr(self, f.name) for f in dataclasses.fields(self)])
+        return [x for x in held if isinstance(x, GradientTransformation)]
+
+    def init(self, params: PyTree) -> Any:
+        """The state before the first update.
+
+        Args:
+            params: the parameters, or their shapes and dtypes (under `jax.eval_shape`), or a tree
+                of placeholders without leaves.
+        """
+        return EmptyState()
+
+    init = guard_init(init)
+
+    def update(
+        self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, Any]:
+        """Transform the updates.
+
+        Args:
+            updates: gradients, or what the transformation before this one returned.
+            state: what `init` or the last `update` returned.
+            params: the current parameters, for those that read them.
+            extra: further arguments, by name, for those that read them.
+
+        Returns:
+            The updates, in the dtypes they came in, and the state, with every shape and dtype kept.
+
+        Raises:
+            ValueError: the parameters are missing where they are needed; updates, parameters and
+                state do not fit each other, with the path of the leaf.
+            TypeError: an extra argument is missing or unknown.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines neither update nor expand.")
+
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
+        """`init, update = tx`, as Optax's pairs unpack."""
+        return iter((self.init, self.update))
+
+
+class Composite(GradientTransformation, abstract=True):
+    """A transformation that is made of others: a subclass defines `expand` and nothing else."""
+
+    reach: ClassVar[Reach] = Reach.ENTRY
+    is_composite: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expansion()  # options that exclude each other are refused here, not at init
+
+    def _expansion(self) -> GradientTransformation:
+        return remembered_by_value(_expand, self)
+
+    def made_of(self) -> list[GradientTransformation]:
+        return [self._expansion()]
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the expansion takes gradients of single examples."""
+        return self._expansion().per_example
+
+    def expand(self) -> GradientTransformation:
+        """What this is made of, as a transformation."""
+        raise NotImplementedError(f"{type(self).__name__} does not define expand.")
+
+    def init(self, params: PyTree) -> Any:
+        return self._expansion().init(params)
+
+    def update(
+        self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, Any]:
+        return self._expansion().update(updates, state, params, **extra)
+
+
+def _expand(tx: Composite) -> GradientTransformation:
+    return tx.expand()
+
+
+def values_in(value: Any) -> list[Any]:
+    """What a field holds: the values in its containers, and other leaves."""
+    return jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, Value))

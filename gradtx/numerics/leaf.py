@@ -1,0 +1,137 @@
+"""Scalar arithmetic that keeps float32's seven digits where the textbook form loses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gradtx.numerics.decays import Scalar
+from gradtx.numerics.dispatch import either_way
+from gradtx.numerics.dtypes import cast, wider
+
+__all__ = [
+    "abs_sq",
+    "beside",
+    "divide_above_one",
+    "lerp",
+    "minus",
+    "over",
+    "plus",
+    "plus_times",
+    "root",
+    "safe_increment",
+    "times",
+    "total",
+]
+
+
+_add, _minus, _mul, _div = (either_way(f) for f in (lax.add, lax.sub, lax.mul, lax.div))
+_square, _sqrt = either_way(lax.square), either_way(lax.sqrt)
+_sum = either_way(lambda x: lax.reduce_sum(x, tuple(range(x.ndim))))
+
+
+def times(x: jax.Array, y: Any) -> jax.Array:
+    """x · y for a leaf x and a number, or an array that broadcasts to its shape, y; in the dtype of x."""
+    return _by(_mul, x, y)
+
+
+def over(x: jax.Array, y: Any) -> jax.Array:
+    """x / y; see times."""
+    return _by(_div, x, y)
+
+
+def total(x: jax.Array) -> jax.Array:
+    """The sum of all entries, in the dtype of x; see times."""
+    return _sum(x)
+
+
+def plus(x: jax.Array, y: Any) -> jax.Array:
+    """x + y; see times."""
+    return _add(x, _beside(x, y))
+
+
+def root(x: jax.Array) -> jax.Array:
+    """sqrt(x), entry by entry."""
+    return _sqrt(x)
+
+
+def minus(x: jax.Array, y: Any) -> jax.Array:
+    """x - y; see times."""
+    return _minus(x, _beside(x, y))
+
+
+def plus_times(x: jax.Array, y: jax.Array, weight: Any) -> jax.Array:
+    """x + weight · y for leaves x and y of one dtype; see times."""
+    return _plus_times(x, y, beside(weight, y))
+
+
+@either_way
+def _plus_times(x: jax.Array, y: jax.Array, weight: jax.Array) -> jax.Array:
+    return plus(x, times(y, weight))
+
+
+def beside(number: Any, leaf: jax.Array) -> Any:
+    """A number as an operand of what goes `either_way`: a real one, in the precision of the leaf."""
+    if isinstance(number, (int, float)):
+        return np.asarray(number, jnp.finfo(leaf.dtype).dtype)
+    return number
+
+
+def _by(f: Any, x: jax.Array, y: Any) -> jax.Array:
+    if jnp.issubdtype(x.dtype, jnp.complexfloating) and not np.iscomplexobj(y):
+        # Each part by the number: as a complex one it would turn an infinite part into NaN.
+        real, imag = lax.real(x), lax.imag(x)
+        y = _beside(real, y)
+        return lax.complex(f(real, y), f(imag, y))
+    return f(x, _beside(x, y))
+
+
+def _beside(x: jax.Array, y: Any) -> Any:
+    if isinstance(y, (int, float)):
+        return np.asarray(y, x.dtype)
+    y = cast(y, x.dtype)
+    return y if y.ndim == 0 or y.shape == x.shape else jnp.broadcast_to(y, x.shape)
+
+
+def lerp(old: jax.Array, new: jax.Array, weight: Scalar) -> jax.Array:
+    """old + weight (new - old).
+
+    Not decay * old + (1 - decay) * new: in float32 those two factors round apart and do not sum
+    to one, which biases the average at every step.
+    """
+    dtype = wider(old.dtype, new.dtype)
+    old, new = cast(old, dtype), cast(new, dtype)
+    return _lerp(old, new, beside(weight, old))
+
+
+@either_way
+def _lerp(old: jax.Array, new: jax.Array, weight: jax.Array) -> jax.Array:
+    return plus(old, times(minus(new, old), weight))
+
+
+def abs_sq(x: jax.Array) -> jax.Array:
+    """|x|²: real, also for complex x, without the square root of abs."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return _add(_square(lax.real(x)), _square(lax.imag(x)))
+    return _square(x)
+
+
+def safe_increment(count: Any) -> jax.Array:
+    """count + 1, held at the largest number of its dtype instead of wrapping to a negative one."""
+    return _increment(jnp.asarray(count))
+
+
+@either_way
+def _increment(count: jax.Array) -> jax.Array:
+    limits = jnp.iinfo if jnp.issubdtype(count.dtype, jnp.integer) else jnp.finfo
+    below = lax.lt(count, _beside(count, limits(count.dtype).max))
+    return lax.add(count, lax.convert_element_type(below, count.dtype))
+
+
+def divide_above_one(x: jax.Array, size: jax.Array) -> jax.Array:
+    """x / max(1, size): what has a size above 1 is brought down to it."""
+    return over(x, jnp.maximum(size, jnp.ones_like(size)))

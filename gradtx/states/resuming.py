@@ -1,0 +1,190 @@
+"""A run that goes on under another transformation: a saved state, made to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx.contract.runtime import HyperparamsState, held_in, with_held
+from gradtx.contract.transformation import GradientTransformation
+from gradtx.tree import MismatchError, PyTree
+
+__all__ = ["resume"]
+
+
+def resume(
+    tx: GradientTransformation,
+    saved: PyTree,
+    params: PyTree,
+    *,
+    step: Any = None,
+    keep: Literal["saved", "given"] | None = None,
+) -> Any:
+    """The state of `tx` that goes on from a saved one.
+
+    What may differ: a number where there was a schedule, a schedule where there was a number, `tunable`
+    around it or not, and containers that a checkpoint has turned into lists or dictionaries. Every
+    array must be there, with its shape and dtype.
+
+    Args:
+        tx: the transformation to go on with.
+        saved: the state of the run so far, as it was or as it was restored.
+        params: the parameters, or their shapes and dtypes.
+        step: how many updates have been made; needed where there are schedules now and nothing in
+            `saved` has counted. By default the counter in it.
+        keep: whose numbers win where both the saved state and `tx` (a `tunable`) have a
+            hyperparameter: those 'saved', or those 'given' in `tx`. To be said only if they differ.
+
+    Raises:
+        ValueError: an array is missing, or differs in shape or dtype, with the way to it; the step is
+            needed; hyperparameters differ and `keep` does not say whose are meant.
+        TypeError: `tx` is no transformation.
+    """
+    if not isinstance(tx, GradientTransformation):
+        raise TypeError(
+            f"resume: expected the transformation to go on with, not {tx!r}: resume(tx, saved, params)."
+        )
+    if keep not in ("saved", "given", None):
+        raise ValueError(f"resume(keep={keep!r}): expected 'saved' or 'given'.")
+    try:
+        return _Fit(step, keep).fit(_fresh(tx, params), saved, "the state")
+    except MismatchError as error:
+        error.owner = f"resume: {type(tx).__name__}"
+        raise
+
+
+def _fresh(tx: GradientTransformation, params: PyTree) -> PyTree:
+    """A new state: numbers where hyperparameters are kept, and the shapes of the rest."""
+    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(np.shape(p), jnp.result_type(p)), params)
+
+    @jax.jit
+    def kept() -> list[HyperparamsState]:  # compiled, the rest is never made
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return [held._replace(inner=()) for _, held in held_in(tx.init(zeros))]
+
+    numbers = iter(kept())
+    return with_held(jax.eval_shape(tx.init, shapes), lambda _: next(numbers))
+
+
+class _Fit(NamedTuple):
+    """Fits a saved state to a new one, part by part. `at` is the way to the part."""
+
+    step: Any
+    keep: str | None
+
+    def fit(self, new: PyTree, saved: PyTree, at: str) -> PyTree:
+        if isinstance(new, HyperparamsState):
+            return self._held(new, saved, at)
+        if (held := _as_held(saved)) is not None:
+            return self.fit(new, held.inner, at)
+        if isinstance(new, (tuple, list, dict)):
+            return self._container(new, saved, at)
+        leaves, structure = jax.tree.flatten(new)
+        theirs: Any = jax.tree.structure(saved)
+        if structure != theirs:
+            raise MismatchError(f"{at} is {_kind(saved)}, expected {_kind(new)}.")
+        of = jax.tree.leaves(saved)
+        return jax.tree.unflatten(structure, [_leaf(a, b, at) for a, b in zip(leaves, of, strict=True)])
+
+    def _held(self, new: HyperparamsState, saved: PyTree, at: str) -> HyperparamsState:
+        held = _as_held(saved)
+        if held is None:
+            step = _counted(saved) if self.step is None else self.step
+            inner = self.fit(new.inner, saved, at)
+            return new._replace(step=jnp.asarray(step, new.step.dtype), inner=inner)
+        step = held.step if self.step is None else self.step
+        memory = {
+            n: self.fit(x, held.memory[n], f"{at}.memory[{n!r}]") if n in held.memory else x
+            for n, x in new.memory.items()
+        }
+        return HyperparamsState(
+            step=jnp.asarray(step, new.step.dtype),
+            hyperparams={n: self._number(n, x, held.hyperparams) for n, x in new.hyperparams.items()},
+            scheduled={n: jnp.asarray(held.scheduled.get(n, x), x.dtype) for n, x in new.scheduled.items()},
+            memory=memory,
+            inner=self.fit(new.inner, held.inner, f"{at}.inner"),
+        )
+
+    def _number(self, name: str, given: jax.Array, saved: dict[str, Any]) -> jax.Array:
+        if name not in saved or self.keep == "given":
+            return given
+        number = jnp.asarray(saved[name], given.dtype)
+        if self.keep is None and not np.array_equal(number, given):
+            raise MismatchError(
+                f"{name} is {number} in the saved state and {given} in the transformation: say which to "
+                "keep, keep='saved' or keep='given'."
+            )
+        return number
+
+    def _container(self, new: Any, saved: PyTree, at: str) -> Any:
+        fields = getattr(new, "_fields", None)
+        keys = list(new) if isinstance(new, dict) else list(range(len(new)) if fields is None else fields)
+        entries = _entries(saved, keys, at)
+        fitted = {
+            k: self.fit(new[k] if isinstance(new, dict) else new[i], entries[k], f"{at}{_step(k, fields)}")
+            for i, k in enumerate(keys)
+        }
+        if isinstance(new, dict):
+            return type(new)(fitted)
+        return type(new)(*fitted.values()) if fields is not None else type(new)(fitted.values())
+
+
+def _entries(saved: PyTree, keys: list[Any], at: str) -> dict[Any, Any]:
+    """The entries of a container by those keys: it may have become another one on disk."""
+    if isinstance(saved, Mapping):
+        found = {k: saved[k] if k in saved else saved[str(k)] for k in keys if k in saved or str(k) in saved}
+        extra = len(saved) - len(found)
+    elif isinstance(saved, (tuple, list)):
+        found, extra = dict(zip(keys, saved, strict=False)), len(saved) - len(keys)
+    else:
+        found, extra = {}, 0
+    if len(found) < len(keys) or extra > 0:
+        raise MismatchError(f"{at} is {_kind(saved)}, expected one with the entries {keys}.")
+    return found
+
+
+def _step(key: Any, fields: Any) -> str:
+    return f".{key}" if fields is not None else f"[{key!r}]"
+
+
+def _kind(x: Any) -> str:
+    if isinstance(x, Mapping):
+        return f"a dictionary of {list(x)}"
+    if isinstance(x, (tuple, list)):
+        return f"{type(x).__name__} of {len(x)}"
+    return f"{type(x).__name__}"
+
+
+def _leaf(new: Any, saved: Any, at: str) -> Any:
+    if np.shape(saved) != new.shape or jnp.result_type(saved) != new.dtype:
+        raise MismatchError(
+            f"{at} has shape {np.shape(saved)} and dtype {jnp.result_type(saved)}, expected {new.shape} and "
+            f"{new.dtype}."
+        )
+    return saved
+
+
+def _as_held(saved: PyTree) -> HyperparamsState | None:
+    """A `HyperparamsState`, also one that has become a dictionary."""
+    if isinstance(saved, HyperparamsState):
+        return saved
+    is_one = isinstance(saved, Mapping) and set(saved) == set(HyperparamsState._fields)
+    return HyperparamsState(**saved) if is_one else None
+
+
+def _counted(saved: PyTree) -> Any:
+    """How many updates the counters in a state have seen."""
+    found = jax.tree_util.tree_flatten_with_path(saved)[0]
+    counts = {
+        int(x) for path, x in found if path and jax.tree_util.keystr(path[-1:]) in (".step", "['step']")
+    }
+    if len(counts) != 1:
+        seen = f"its counters say {sorted(counts)}" if counts else "there is no counter in it"
+        raise MismatchError(
+            f"how many updates has the saved state seen? {seen[0].upper()}{seen[1:]}. Say it with step=..."
+        )
+    return counts.pop()

@@ -1,0 +1,56 @@
+"""What a transformation prints while it runs.
+
+Source: none (a number that is printed).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradtx import numerics
+from gradtx.contract.hyperparameters import Positive
+from gradtx.contract.reach import Reach
+from gradtx.contract.transformation import GradientTransformation
+from gradtx.numerics.dispatch import cond
+from gradtx.tree import PyTree
+from gradtx.values.kinds import Integer
+from gradtx.values.value import static
+
+__all__ = ["print_win_rate"]
+
+
+class PrintState(NamedTuple):
+    step: jax.Array  # int32: how many updates have been made
+
+
+class print_win_rate(GradientTransformation):
+    """Print, at every n-th update, which share of the entries a clip behind this will leave as it is.
+
+    Args:
+        threshold: the clip's, above 0.
+        every: n, at least 1.
+    """
+
+    reach: ClassVar[Reach] = Reach.OTHERS
+    threshold: Positive
+    every: Annotated[int, Integer(low=1)] = static()
+
+    def init(self, params: PyTree) -> PrintState:
+        return PrintState(jnp.zeros((), jnp.int32))
+
+    def update(
+        self, updates: PyTree, state: PrintState, params: PyTree | None = None
+    ) -> tuple[PyTree, PrintState]:
+        def show() -> None:
+            inside = [
+                jnp.sum(jnp.abs(u) < numerics.like(self.threshold, u)) for u in jax.tree.leaves(updates)
+            ]
+            share = sum(inside) / max(sum(u.size for u in jax.tree.leaves(updates)), 1)
+            jax.debug.print("Sophia's win rate: {share}", share=share)
+
+        step = numerics.safe_increment(state.step)
+        cond(step % self.every == 0, show, lambda: None)
+        return updates, PrintState(step)

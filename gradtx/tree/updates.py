@@ -1,0 +1,42 @@
+"""Parameters plus updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradtx import numerics
+from gradtx.tree import PyTree
+
+__all__ = ["apply_updates"]
+
+
+def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
+    """params + updates, added in at least float32 and rounded once to the parameters' dtype.
+
+    Args:
+        params: the parameters; a leaf that is None stays None.
+        updates: of the same structure and shapes; a leaf that is None leaves its parameter alone.
+
+    Raises:
+        ValueError: a shape differs, with the leaf's path.
+    """
+
+    def add(path: Any, update: Any, param: Any) -> Any:
+        if update is None or param is None:
+            return param
+        if np.shape(update) != np.shape(param):
+            raise ValueError(
+                f"apply_updates: the update at {jax.tree_util.keystr(path) or 'the root'} has shape "
+                f"{np.shape(update)}, its parameter {np.shape(param)}."
+            )
+        dtype = jnp.result_type(param)
+        if isinstance(update, jax.Array) and update.dtype == dtype == jnp.float32:
+            return numerics.plus(update, param)
+        wide = numerics.wide_dtype(numerics.wider(dtype, jnp.result_type(update)))
+        return (jnp.asarray(param, wide) + jnp.asarray(update, wide)).astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(add, updates, params, is_leaf=lambda x: x is None)
