@@ -16,6 +16,7 @@ PAGES = {
     "wrappers": ("Wrappers", {"layouts", "searches", "telemetry", "training", "wrappers"}),
     "helpers": ("Helpers", set()),
 }
+del gradtx.__dir__  # mkdocstrings finds names by dir(), which would leave most of them out
 MODULES = {"numerics", "plot", "tree"}  # that are public as modules
 
 
