@@ -5,25 +5,23 @@ Source: none (guards against values that must not occur).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY, LEAF
 from gradtx.contract.transformation import EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
 
 __all__ = ["keep_params_nonnegative", "zero_nans"]
 
 
-class keep_params_nonnegative(GradientTransformation):
+class keep_params_nonnegative(GradientTransformation, reach=ENTRY):
     """Updates after which no parameter is below 0: -θ where θ + u < 0. The last part of a chain.
 
     A parameter that is below 0 already is moved to 0.
     """
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -41,10 +39,8 @@ class ZeroNansState(NamedTuple):
     found_nan: PyTree  # of the parameters' structure: one boolean for each leaf
 
 
-class zero_nans(GradientTransformation):
+class zero_nans(GradientTransformation, reach=LEAF):
     """Zero where there is a NaN; an infinity stays. The state says which leaves had one."""
-
-    reach: ClassVar[Reach] = Reach.LEAF
 
     def init(self, params: PyTree) -> ZeroNansState:
         return ZeroNansState(jax.tree.map(lambda _: jnp.zeros((), bool), params))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.extras import arguments_of
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.keys import Key, first_key, next_key
@@ -24,7 +24,7 @@ class EstimatorState(NamedTuple):
     key: jax.Array  # uint32, of the shape that the default generator's keys have
 
 
-class hutchinson_estimator_diag_hessian(GradientTransformation):
+class hutchinson_estimator_diag_hessian(GradientTransformation, reach=TREE, passes_on=("obj_fn",)):
     """z ⊙ H z for a random z of independent entries with variance 1: its mean is the diagonal of H.
 
     The Hessian is that of `obj_fn` at the parameters; with a z of signs the estimate is exact where H is
@@ -48,8 +48,6 @@ class hutchinson_estimator_diag_hessian(GradientTransformation):
         TypeError: `obj_fn` is missing.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    passes_on: ClassVar[tuple[str, ...]] = ("obj_fn",)
     random_seed: Key | None = static(default=None)
     distribution: Annotated[Literal["rademacher", "normal"], Choice("rademacher", "normal")] = static(
         default="rademacher", kw_only=True
@@ -83,7 +81,7 @@ def _wide(param: Any) -> Any:
     return numerics.wide_dtype(jnp.result_type(param))
 
 
-class gauss_newton_bartlett_diag_hessian(GradientTransformation):
+class gauss_newton_bartlett_diag_hessian(GradientTransformation, reach=TREE):
     """B ĝ ⊙ ĝ, where ĝ is the gradient of the mean loss of labels that the model itself draws.
 
     Its mean is the diagonal of the Gauss-Newton matrix, never negative. It costs one gradient:
@@ -105,7 +103,6 @@ class gauss_newton_bartlett_diag_hessian(GradientTransformation):
         TypeError: `sampled_obj_fn` or `batch_size` is missing.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
     random_seed: Key | None = static(default=None)
 
     def init(self, params: PyTree) -> EstimatorState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 
@@ -11,7 +11,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Number, Rate, negative
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Mask
@@ -21,7 +21,7 @@ from gradtx.values.value import is_off, optional, static
 __all__ = ["add_decoupled_weight_decay", "add_l2_penalty", "add_proximal_weight_decay", "decoupled"]
 
 
-class add_decoupled_weight_decay(GradientTransformation):
+class add_decoupled_weight_decay(GradientTransformation, reach=ENTRY):
     """Add w θ to the updates. Stands *after* an adaptive direction: no moment sees the decay.
 
     In front of `scale_by_learning_rate` the decay is multiplied by the learning rate, as in AdamW
@@ -39,7 +39,6 @@ class add_decoupled_weight_decay(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     weight_decay: Number
     mask: Mask | None = static(default=None)
 
@@ -66,7 +65,7 @@ def _decayed(
     return jax.tree.map(lambda m, d, u: d if m else u, select(mask, params), decayed, updates)
 
 
-class add_proximal_weight_decay(GradientTransformation):
+class add_proximal_weight_decay(GradientTransformation, reach=ENTRY):
     """(u - λ w θ) / (1 + λ w): what makes θ + u, the step so far, (θ + u) / (1 + λ w). Stands last.
 
     Decay by the parameters after the step: it never overshoots 0, however large λ w is.
@@ -84,7 +83,6 @@ class add_proximal_weight_decay(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     learning_rate: Rate
     weight_decay: NonNegative
     mask: Mask | None = static(default=None)

@@ -6,11 +6,11 @@ Source: none (a frame for functions of your own; their source is yours to name).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF, TREE
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import static
@@ -18,7 +18,7 @@ from gradtx.values.value import static
 __all__ = ["stateless", "stateless_with_tree_map"]
 
 
-class stateless(GradientTransformation):
+class stateless(GradientTransformation, reach=TREE):
     """f(updates, params), without a state. It compares by the function itself.
 
     Args:
@@ -26,7 +26,6 @@ class stateless(GradientTransformation):
             updates of the same structure and shapes.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
     f: Callable[[PyTree, Any], PyTree] = static()
 
     def update(
@@ -35,7 +34,7 @@ class stateless(GradientTransformation):
         return self.f(updates, params), state
 
 
-class stateless_with_tree_map(GradientTransformation):
+class stateless_with_tree_map(GradientTransformation, reach=LEAF):
     """f(update, param) for each leaf, without a state. It compares by the function itself.
 
     Args:
@@ -43,7 +42,6 @@ class stateless_with_tree_map(GradientTransformation):
             returns an array of the same shape.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     f: Callable[[Any, Any], Any] = static()
 
     def update(

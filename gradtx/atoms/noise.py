@@ -8,14 +8,14 @@ https://arxiv.org/abs/1511.06807
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.contract.hyperparameters import NonNegative
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.keys import Key, first_key, next_key
@@ -43,7 +43,7 @@ class AddNoiseState(NamedTuple):
     key: jax.Array  # uint32, of the shape that the default generator's keys have
 
 
-class add_noise(GradientTransformation):
+class add_noise(GradientTransformation, reach=TREE):
     """Add Gaussian noise of variance η / tᵞ to every entry.
 
     Args:
@@ -52,7 +52,6 @@ class add_noise(GradientTransformation):
         key: a whole number or a key of jax.random. The same key gives the same noise.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
     eta: NonNegative
     gamma: NonNegative
     key: Key = static()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF, OTHERS
 from gradtx.contract.transformation import EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.value import optional, static
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class scale_by_trust_ratio(GradientTransformation):
+class scale_by_trust_ratio(GradientTransformation, reach=LEAF):
     """Scale each leaf to the size of its parameters: u · c ‖θ‖ / (‖u‖ + ε), and u where a norm is 0.
 
     You, Gitman & Ginsburg, "Large Batch Training of Convolutional Networks", 2017, equation 6.
@@ -41,7 +41,6 @@ class scale_by_trust_ratio(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     min_norm: NonNegative = optional(default=0.0)
     trust_coefficient: Positive = 1.0
     eps: NonNegative = optional(default=0.0)
@@ -65,14 +64,12 @@ def trust_ratio(param: jax.Array, update: jax.Array, coefficient: Any, eps: Any)
     return jnp.where((param == 0) | (update == 0), jnp.ones_like(ratio), ratio)
 
 
-class normalize(GradientTransformation):
+class normalize(GradientTransformation, reach=OTHERS):
     """Divide by the norm of all leaves together: g / ‖g‖. Zeros stay zeros, where Optax makes NaN of them.
 
     Hazan, Levy & Shalev-Shwartz, "Beyond Convexity: Stochastic Quasi-Convex Optimization", 2015.
     https://arxiv.org/abs/1507.02030
     """
-
-    reach: ClassVar[Reach] = Reach.OTHERS
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -82,7 +79,7 @@ class normalize(GradientTransformation):
         return jax.tree.map(lambda u: numerics.over(u, size), updates), state
 
 
-class scale_by_param_block_norm(GradientTransformation):
+class scale_by_param_block_norm(GradientTransformation, reach=LEAF):
     """Multiply each leaf by the norm of its parameters: u · max(‖θ‖, c).
 
     Source: none (Optax has it and names no source; Adafactor takes the root mean square instead).
@@ -94,7 +91,6 @@ class scale_by_param_block_norm(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     min_scale: NonNegative = 1e-3
 
     def update(
@@ -103,7 +99,7 @@ class scale_by_param_block_norm(GradientTransformation):
         return _by_size(numerics.norm, updates, need_params(self, params), self.min_scale), state
 
 
-class scale_by_param_block_rms(GradientTransformation):
+class scale_by_param_block_rms(GradientTransformation, reach=LEAF):
     """Multiply each leaf by the root mean square of its parameters: u · max(rms(θ), c).
 
     Shazeer & Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
@@ -116,7 +112,6 @@ class scale_by_param_block_rms(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     min_scale: NonNegative = 1e-3
 
     def update(
@@ -133,7 +128,7 @@ def _by_size(size: Callable[[jax.Array], jax.Array], updates: PyTree, params: Py
     return tree.map(scaled, updates, params, what="parameters'")
 
 
-class normalize_by_update_norm(GradientTransformation):
+class normalize_by_update_norm(GradientTransformation, reach=OTHERS):
     """Divide by the norm of all leaves together: s g / (‖g‖ + ε).
 
     Hazan, Levy & Shalev-Shwartz, "Beyond Convexity: Stochastic Quasi-Convex Optimization", 2015.
@@ -144,7 +139,6 @@ class normalize_by_update_norm(GradientTransformation):
         eps: ε, at least 0. With ε = 0 a gradient of zeros gives 0 / 0.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     scale_factor: Number = 1.0
     eps: NonNegative = 1e-6
 
@@ -156,7 +150,7 @@ class normalize_by_update_norm(GradientTransformation):
         return jax.tree.map(lambda u: numerics.times(u, factor), updates), state
 
 
-class centralize(GradientTransformation):
+class centralize(GradientTransformation, reach=LEAF):
     """Subtract from the weights of each output their mean: g - mean(g). Vectors and scalars pass.
 
     Yong et al., "Gradient Centralization: A New Optimization Technique for Deep Neural Networks", 2020.
@@ -167,7 +161,6 @@ class centralize(GradientTransformation):
             kernels, whose last axis it is.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     output_axis: int = static(default=0)
 
     def update(

@@ -6,14 +6,14 @@ Source: none (elementary functions and constants, entry by entry).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import is_off, optional
@@ -34,10 +34,8 @@ __all__ = [
 ]
 
 
-class identity(GradientTransformation):
+class identity(GradientTransformation, reach=ENTRY):
     """Return the updates as they are."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -45,10 +43,8 @@ class identity(GradientTransformation):
         return updates, state
 
 
-class set_to_zero(GradientTransformation):
+class set_to_zero(GradientTransformation, reach=ENTRY):
     """Return zeros, whatever arrives: the parameters stay as they are. NaN does not come through."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -56,14 +52,13 @@ class set_to_zero(GradientTransformation):
         return _each(lambda u: jnp.zeros(u.shape, u.dtype), updates), state
 
 
-class scale(GradientTransformation):
+class scale(GradientTransformation, reach=ENTRY):
     """Multiply by a number: factor · g.
 
     Args:
         step_size: the factor; any finite number, or a schedule.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     step_size: Number
 
     def update(
@@ -72,14 +67,13 @@ class scale(GradientTransformation):
         return _each(lambda u: numerics.times(u, self.step_size), updates), state
 
 
-class offset(GradientTransformation):
+class offset(GradientTransformation, reach=ENTRY):
     """Add a number: g + c.
 
     Args:
         amount: c, any finite number.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     amount: Number
 
     def update(
@@ -88,10 +82,8 @@ class offset(GradientTransformation):
         return _each(lambda u: numerics.plus(u, self.amount), updates), state
 
 
-class square(GradientTransformation):
+class square(GradientTransformation, reach=ENTRY):
     """|g|²; real also where g is complex."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -99,14 +91,13 @@ class square(GradientTransformation):
         return _each(numerics.abs_sq, updates), state
 
 
-class sqrt(GradientTransformation):
+class sqrt(GradientTransformation, reach=ENTRY):
     """sqrt(g + ε).
 
     Args:
         eps: ε *inside* the root, at least 0.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     eps: NonNegative = optional(default=0.0)
 
     def update(
@@ -117,10 +108,8 @@ class sqrt(GradientTransformation):
         return _each(lambda u: numerics.root(numerics.plus(u, self.eps)), updates), state
 
 
-class sign(GradientTransformation):
+class sign(GradientTransformation, reach=ENTRY):
     """sign(g): -1, 0 or 1; g / |g| where g is complex."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -128,10 +117,8 @@ class sign(GradientTransformation):
         return _each(jnp.sign, updates), state
 
 
-class tanh(GradientTransformation):
+class tanh(GradientTransformation, reach=ENTRY):
     """tanh(g): a smooth sign, g where g is small."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -139,10 +126,8 @@ class tanh(GradientTransformation):
         return _each(jnp.tanh, updates), state
 
 
-class infinite_where_zero(GradientTransformation):
+class infinite_where_zero(GradientTransformation, reach=ENTRY):
     """g, but ∞ where g is 0. In a denominator: what is divided by it becomes 0, not NaN."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -150,14 +135,13 @@ class infinite_where_zero(GradientTransformation):
         return _each(lambda u: jnp.where(u == 0, jnp.full_like(u, jnp.inf), u), updates), state
 
 
-class at_least(GradientTransformation):
+class at_least(GradientTransformation, reach=ENTRY):
     """max(g, c). In a denominator: what is divided by it stays bounded. A NaN stays NaN.
 
     Args:
         least: c, any finite number.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     least: Number
 
     def update(
@@ -166,10 +150,8 @@ class at_least(GradientTransformation):
         return _each(lambda u: jnp.maximum(u, numerics.like(self.least, u)), updates), state
 
 
-class absolute(GradientTransformation):
+class absolute(GradientTransformation, reach=ENTRY):
     """|g|."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
@@ -177,14 +159,13 @@ class absolute(GradientTransformation):
         return _each(jnp.abs, updates), state
 
 
-class clip(GradientTransformation):
+class clip(GradientTransformation, reach=ENTRY):
     """Bound each entry: min(max(g, -δ), δ). A NaN stays NaN.
 
     Args:
         max_delta: δ, above 0.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     max_delta: Positive
 
     def update(

@@ -9,7 +9,7 @@ What is given here has a leading axis of examples in every leaf, `jax.vmap(jax.g
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.atoms.noise import noisy
 from gradtx.contract.hyperparameters import NonNegative
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.keys import Key, first_key
@@ -95,7 +95,7 @@ class DifferentiallyPrivateAggregateState(NamedTuple):
     key: jax.Array  # uint32: the key of the next noise, as in `add_noise`
 
 
-class differentially_private_aggregate(GradientTransformation):
+class differentially_private_aggregate(GradientTransformation, reach=TREE, per_example=True):
     """The mean of the examples' gradients, each clipped to C, with noise of deviation σ C / B.
 
     Stands first: it takes gradients of single examples, whose leaves have a leading axis that its
@@ -110,8 +110,6 @@ class differentially_private_aggregate(GradientTransformation):
         key: a whole number or a key of jax.random. The same key gives the same noise.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    per_example: ClassVar[bool] = True
     l2_norm_clip: NonNegative
     noise_multiplier: NonNegative
     key: Key = static()

@@ -7,14 +7,13 @@ Source: none (multiplication by a number; what makes the number has its own sour
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 
 from gradtx import numerics
 from gradtx.atoms.pointwise import scale
 from gradtx.contract.hyperparameters import Number, Rate, negative
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
 from gradtx.schedules.fields import Period, Steps
 from gradtx.schedules.plateau import Mode, Reduction, Tolerance, plateau_schedule
@@ -24,7 +23,7 @@ from gradtx.values.value import static
 __all__ = ["reduce_on_plateau", "scale_by_learning_rate", "scale_by_schedule"]
 
 
-class scale_by_learning_rate(GradientTransformation):
+class scale_by_learning_rate(GradientTransformation, reach=ENTRY):
     """Multiply by -λ, so that adding the updates descends.
 
     A schedule and a number that agree give the same bits: both are rounded once, to the
@@ -35,7 +34,6 @@ class scale_by_learning_rate(GradientTransformation):
         flip_sign: multiply by -λ; False multiplies by λ.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     learning_rate: Rate
     flip_sign: bool = static(default=True, kw_only=True)
 

@@ -6,11 +6,11 @@ Source: none (how transformations are composed; what they compose has its own so
 from __future__ import annotations
 
 import itertools
-from typing import Any, ClassVar
+from typing import Any
 
 from gradtx.combine.parts import check_count, check_names, part_of
 from gradtx.contract.extras import read_by
-from gradtx.contract.reach import Reach, is_leafwise
+from gradtx.contract.reach import ENTRY, is_leafwise
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import static
@@ -23,7 +23,7 @@ def _first_takes_examples(self: Any) -> bool:
     return bool(self.parts) and self.parts[0].per_example
 
 
-class chain(GradientTransformation):
+class chain(GradientTransformation, reach=ENTRY):
     """Apply transformations in order: each reads what the one before it returned.
 
     Computes in at least float32 from the first part to the last, and rounds once, at the end.
@@ -37,7 +37,6 @@ class chain(GradientTransformation):
         TypeError: a part is not a transformation.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     parts: tuple[GradientTransformation, ...]
 
     def __init__(self, *parts: GradientTransformation) -> None:
@@ -78,7 +77,7 @@ class chain(GradientTransformation):
         return updates, tuple(after)
 
 
-class named_chain(GradientTransformation):
+class named_chain(GradientTransformation, reach=ENTRY):
     """A chain whose parts have names; its state is a dictionary by those names.
 
     Args:
@@ -89,7 +88,6 @@ class named_chain(GradientTransformation):
         ValueError: a name occurs twice.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     names: tuple[str, ...] = static()
     parts: tuple[GradientTransformation, ...]
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 
 from gradtx import tree
 from gradtx.combine.parts import check_names, part_of
 from gradtx.contract.extras import FUNCTIONS, read_by
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Labels, Mask
@@ -55,7 +55,7 @@ class MaskedState(NamedTuple):
     inner: PyTree  # the inner state, kept for the selected leaves only
 
 
-class masked(GradientTransformation):
+class masked(GradientTransformation, reach=ENTRY):
     """Apply a transformation to some leaves only; the others have no state.
 
     Args:
@@ -67,7 +67,6 @@ class masked(GradientTransformation):
             parameters stay.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     inner: GradientTransformation
     mask: Mask = static()
     otherwise: Literal["pass", "freeze"] = static(default="pass", kw_only=True)
@@ -91,14 +90,13 @@ class masked(GradientTransformation):
         return jax.tree.map(lambda m, n, o: n if m else o, mask, new, rest), MaskedState(inner)
 
 
-class freeze(GradientTransformation):
+class freeze(GradientTransformation, reach=ENTRY):
     """Set the updates of some leaves, or of all, to zero: their parameters stay as they are.
 
     Args:
         mask: the leaves to freeze; None is all of them.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     mask: Mask | None = static(default=None)
 
     def update(self, updates: PyTree, state: Any, params: PyTree | None = None) -> tuple[PyTree, Any]:
@@ -112,7 +110,7 @@ class PartitionState(NamedTuple):
     groups: dict  # the state of each label's transformation, for its leaves
 
 
-class partition(GradientTransformation):
+class partition(GradientTransformation, reach=ENTRY):
     """Each leaf goes to the transformation of its label.
 
     Args:
@@ -124,7 +122,6 @@ class partition(GradientTransformation):
         ValueError: a leaf's label has no transformation.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     transforms: Mapping[str, GradientTransformation]
     labels: Labels = static()
 

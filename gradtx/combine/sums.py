@@ -5,7 +5,7 @@ Source: none (how transformations are composed; what they compose has its own so
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -13,7 +13,7 @@ from gradtx import numerics
 from gradtx.combine.parts import check_count, part_of
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import NonNegative
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
@@ -27,7 +27,7 @@ class RatioState(NamedTuple):
     denominator: PyTree
 
 
-class ratio(GradientTransformation):
+class ratio(GradientTransformation, reach=ENTRY):
     """numerator(u) / (denominator(u) + ε): both read the same updates.
 
     Args:
@@ -37,7 +37,6 @@ class ratio(GradientTransformation):
             leaf of zeros gives 0 / 0, unless the denominator has an ε of its own.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     numerator: GradientTransformation
     denominator: GradientTransformation
     eps: NonNegative = optional(default=0.0)
@@ -69,14 +68,13 @@ def _over_sum(n: jax.Array, d: jax.Array, eps: jax.Array) -> jax.Array:
     return numerics.over(n, numerics.plus(d, eps))
 
 
-class add(GradientTransformation):
+class add(GradientTransformation, reach=ENTRY):
     """The sum of transformations that all read the same updates.
 
     Args:
         terms: transformations, at least one.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     terms: tuple[GradientTransformation, ...]
 
     def __init__(self, *terms: GradientTransformation) -> None:

@@ -15,7 +15,17 @@ from gradtx.contract.extras import extra_names
 from gradtx.contract.memo import remembered
 from gradtx.rules.masks import selects
 
-__all__ = ["Reach", "is_leafwise", "names_leaves", "reach_of", "takes_examples"]
+__all__ = [
+    "ENTRY",
+    "LEAF",
+    "OTHERS",
+    "TREE",
+    "Reach",
+    "is_leafwise",
+    "names_leaves",
+    "reach_of",
+    "takes_examples",
+]
 
 
 class Reach(enum.Flag):
@@ -29,6 +39,9 @@ class Reach(enum.Flag):
     LEAF = 1  # which entries make up its leaf, and their shape: a trust ratio
     OTHERS = 2  # entries of other leaves, however they are divided into leaves: a clip by the global norm
     TREE = 3  # both
+
+
+ENTRY, LEAF, OTHERS, TREE = Reach.ENTRY, Reach.LEAF, Reach.OTHERS, Reach.TREE
 
 
 def takes_examples(tx: Any) -> bool:

@@ -17,7 +17,7 @@ import jax
 
 from gradtx.contract.boundary import guard_init, guard_update
 from gradtx.contract.memo import remembered_by_value
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY, Reach
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Kind
 from gradtx.values.value import Value
@@ -48,8 +48,29 @@ class GradientTransformation(Value, abstract=True):
     """What an entry of the update depends on, besides that entry: see `Reach`. In what holds others,
     it is said of the way they are combined. The widest, which is the default, is always right."""
 
-    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
-        super().__init_subclass__(abstract=abstract, **kwargs)
+    def __init_subclass__(
+        cls,
+        abstract: bool = False,
+        *,
+        reach: Reach | None = None,
+        own_clock: bool | None = None,
+        may_skip: bool | None = None,
+        takes_any_extra: bool | None = None,
+        passes_on: tuple[str, ...] | None = None,
+        per_example: bool | None = None,
+    ) -> None:
+        super().__init_subclass__(abstract=abstract)
+        given = {
+            "reach": reach,
+            "own_clock": own_clock or may_skip,
+            "may_skip": may_skip,
+            "takes_any_extra": takes_any_extra,
+            "passes_on": passes_on,
+            "per_example": per_example,
+        }
+        for name, value in given.items():
+            if value is not None:
+                setattr(cls, name, value)
         if "init" in vars(cls):
             cls.init = guard_init(cls.init)  # type: ignore[method-assign]
         if "update" in vars(cls):
@@ -57,7 +78,9 @@ class GradientTransformation(Value, abstract=True):
 
     is_composite: ClassVar[bool] = False
     own_clock: ClassVar[bool] = False
-    """Whether what this holds may be updated more rarely than this: it then looks up its own schedules."""
+    """Whether what this holds counts its own steps, and looks up its own schedules."""
+    may_skip: ClassVar[bool] = False
+    """Whether what this holds may be updated more rarely than this; it then has a clock of its own."""
     takes_any_extra: ClassVar[bool] = False
     passes_on: ClassVar[tuple[str, ...]] = ()
     """Extra arguments that are functions of the parameters, whose own arguments are extra arguments too."""
@@ -107,10 +130,9 @@ class GradientTransformation(Value, abstract=True):
         return iter((self.init, self.update))
 
 
-class Composite(GradientTransformation, abstract=True):
+class Composite(GradientTransformation, abstract=True, reach=ENTRY):
     """A transformation that is made of others: a subclass defines `expand` and nothing else."""
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     is_composite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

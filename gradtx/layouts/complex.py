@@ -6,13 +6,13 @@ Source: none (a way to lay out parameters; what sees them has its own source).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx.contract.extras import read_by
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.tree.standins import RealAndImaginary
@@ -24,7 +24,10 @@ class SplitRealAndImaginaryState(NamedTuple):
     inner: PyTree
 
 
-class split_real_and_imaginary(GradientTransformation):
+class split_real_and_imaginary(
+    GradientTransformation,
+    reach=LEAF,  # seen from outside, both parts are of one leaf
+):
     """`inner` over the real and the imaginary parts of complex leaves, as if they were two real leaves.
 
     The gradient that `jax.grad` gives for a complex parameter is the conjugate of the direction of
@@ -34,7 +37,6 @@ class split_real_and_imaginary(GradientTransformation):
         inner: the transformation. Real leaves are handed to it as they are.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF  # seen from outside, both parts are of one leaf
     inner: GradientTransformation
 
     def init(self, params: PyTree) -> SplitRealAndImaginaryState:

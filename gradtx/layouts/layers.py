@@ -10,13 +10,13 @@ Source: none (a way to lay out parameters; each layer is treated as its own sour
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 
 from gradtx.contract.memo import remembered
 from gradtx.contract.mirror import Mirror
-from gradtx.contract.reach import Reach, reach_of
+from gradtx.contract.reach import LEAF, Reach, reach_of
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.layouts.rebuilt import rebuilt
 from gradtx.rules.by_path import select
@@ -57,7 +57,7 @@ class per_layer(Composite):
         return rebuilt(self.inner, split, again=lambda tx: self.replace(inner=tx))
 
 
-class layerwise(GradientTransformation):
+class layerwise(GradientTransformation, reach=LEAF):
     """`inner`, mapped over the layers of stacked leaves; its counters are shared by all layers.
 
     `per_layer` puts it around the parts that need it.
@@ -71,7 +71,6 @@ class layerwise(GradientTransformation):
         ValueError: `inner` may read other leaves; or a stacked leaf has no such axis.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     inner: GradientTransformation
     stacked: Mask = static()
     axis: int = static(default=0)

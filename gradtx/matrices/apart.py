@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from gradtx.combine import masked
 from gradtx.contract.extras import read_by
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.matrices.axes import Axes, axes_of, only_two
 from gradtx.tree import PyTree
@@ -22,7 +22,7 @@ class ForMatricesState(NamedTuple):
     others: PyTree  # the state of the other, for all else
 
 
-class for_matrices(GradientTransformation):
+class for_matrices(GradientTransformation, reach=LEAF):
     """A `partition` by shape: matrices go to one transformation, all other leaves to another.
 
     It asks a leaf for its axes, so that in `per_layer` a stack of matrices is a matrix for each layer,
@@ -36,7 +36,6 @@ class for_matrices(GradientTransformation):
         weight_dimension_numbers: which leaves are matrices: see `matrix_axes`. None is those with two axes.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     matrices: GradientTransformation
     others: GradientTransformation
     weight_dimension_numbers: Axes | None = static(default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from gradtx import numerics, tree
 from gradtx.combine import MaskedNode
 from gradtx.contract.hyperparameters import NonNegative
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Integer
@@ -30,7 +30,7 @@ class FactoredState(NamedTuple):
     squares: PyTree  # the leaf's shape, where it is not factored
 
 
-class scale_by_factored_rms(GradientTransformation):
+class scale_by_factored_rms(GradientTransformation, reach=LEAF):
     """g / sqrt(v), where the averages v of g² + ε are those of a matrix of rank 1: r cᵀ / mean(r).
 
         rₜ = β₂ₜ rₜ₋₁ + (1 - β₂ₜ) (mean of gₜ² + ε over the largest axis)
@@ -54,7 +54,6 @@ class scale_by_factored_rms(GradientTransformation):
             the formula above.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     factored: bool = static(default=True)
     decay_rate: NonNegative = 0.8
     step_offset: int = static(default=0)

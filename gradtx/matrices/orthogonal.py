@@ -14,7 +14,7 @@ https://kellerjordan.github.io/posts/muon
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ import numpy as np
 
 from gradtx import numerics
 from gradtx.contract.hyperparameters import DtypeName, NonNegative
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.matrices.axes import Axes, as_matrix, axes_of, last_two
 from gradtx.tree import PyTree
@@ -157,7 +157,7 @@ def _scaled(x: jax.Array, preconditioning: Preconditioning, eps: Any) -> jax.Arr
     return x / jnp.where(whole > 0, whole, jnp.ones_like(whole))
 
 
-class orthogonalize(GradientTransformation):
+class orthogonalize(GradientTransformation, reach=LEAF):
     """Replace each matrix by a nearly orthogonal one with its singular vectors: U Vᵀ for U S Vᵀ, nearly.
 
     Matrices are the last two axes of a leaf, whatever axes there are in front, which are a batch; wide
@@ -186,7 +186,6 @@ class orthogonalize(GradientTransformation):
         ValueError: coefficients that are no triples, an unknown preconditioning; axes that do not fit.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     ns_coeffs: Coefficients = static(default=STANDARD)
     ns_steps: int = static(default=5)
     preconditioning: Preconditioning = static(default="frobenius")
@@ -223,7 +222,7 @@ class orthogonalize(GradientTransformation):
         return matrix.back(y)
 
 
-class scale_by_shape(GradientTransformation):
+class scale_by_shape(GradientTransformation, reach=LEAF):
     """Scale an orthogonal matrix so that a learning rate suits every shape.
 
         sqrt(max(1, columns / rows)) · X          as Muon's authors do; a column is an output
@@ -237,7 +236,6 @@ class scale_by_shape(GradientTransformation):
         consistent_rms: c, at least 0; 0.2 is about AdamW's. None is the first form.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     weight_dimension_numbers: Axes | None = static(default=None)
     consistent_rms: NonNegative | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from gradtx import numerics, tree
 from gradtx.combine import MaskedNode
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Number
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.matrices.axes import Axes, as_matrix, axes_of, only_two
 from gradtx.numerics.dispatch import cond
@@ -32,7 +32,7 @@ class SubspaceState(NamedTuple):
     inner: PyTree  # of the inner transformation, for leaves that are projected
 
 
-class in_subspace(GradientTransformation):
+class in_subspace(GradientTransformation, reach=LEAF):
     """P inner(Pᵀ G): each matrix is projected on its leading singular vectors, and the result lifted back.
 
     Every few updates P is made anew of the gradient's singular vectors; the inner state goes on. A
@@ -54,7 +54,6 @@ class in_subspace(GradientTransformation):
         proj_type: 'std' has the basis on the smaller side of a matrix, 'reverse_std' on the larger one.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     inner: GradientTransformation
     rank: Count = static(default=128)
     update_proj_gap: Count = static(default=200)

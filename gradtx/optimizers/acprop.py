@@ -15,7 +15,7 @@ Optax's code subtracts mₜ₋₁ where they, and Optax's text, subtract mₜ: i
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.decay import decoupled
 from gradtx.atoms.moments.corrections import Decays, after, no_decays, weight
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
@@ -39,7 +39,7 @@ class ACPropState(NamedTuple):
     squares: PyTree  # of their distances from the mean; the same
 
 
-class scale_by_acprop(GradientTransformation):
+class scale_by_acprop(GradientTransformation, reach=ENTRY):
     """ACProp's direction, gₜ / (sqrt(ŝₜ₋₁) + ε), without the learning rate.
 
     Args:
@@ -49,7 +49,6 @@ class scale_by_acprop(GradientTransformation):
         eps_root: added to s at every step, at least 0.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     b1: Decay = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-16

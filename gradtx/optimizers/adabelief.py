@@ -12,7 +12,7 @@ once; algorithm 2 is right, say the authors.) https://arxiv.org/abs/2010.07468
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -23,7 +23,7 @@ from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import is_off, optional, static
@@ -38,7 +38,7 @@ class BeliefState(NamedTuple):
     denominator: PyTree
 
 
-class belief(GradientTransformation):
+class belief(GradientTransformation, reach=ENTRY):
     """(numerator(m) + look_ahead(g)) / (denominator(g - m) + ε), where m = prediction(g).
 
     A `ratio` whose two sides share one prediction, so that its state is kept once.
@@ -51,7 +51,6 @@ class belief(GradientTransformation):
         look_ahead: reads the updates; what it returns is added to the numerator.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     prediction: GradientTransformation
     numerator: GradientTransformation
     denominator: GradientTransformation
@@ -79,7 +78,7 @@ class belief(GradientTransformation):
         return divided(top, bottom, self.eps), BeliefState(prediction, numerator, look_ahead, denominator)
 
 
-class add_drift(GradientTransformation):
+class add_drift(GradientTransformation, reach=ENTRY):
     """g + c / (1 - β): what a debiased average gains from c being added to it at every step.
 
     At step t these add up to c (1 - βᵗ) / (1 - β), and the bias correction divides by 1 - βᵗ. Adding
@@ -90,7 +89,6 @@ class add_drift(GradientTransformation):
         decay: β of the average, in [0, 1).
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     drift: NonNegative
     decay: Decay
 

@@ -13,7 +13,7 @@ Texts that print the first line only, and a λ, describe RMSprop: see `rmsprop`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from gradtx.atoms.pointwise import square
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Number, Positive, PositiveDecay, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
@@ -39,7 +39,7 @@ class PastRmsState(NamedTuple):
     past: EmaState  # the average of the squares of what has been returned
 
 
-class scale_by_past_rms(GradientTransformation):
+class scale_by_past_rms(GradientTransformation, reach=ENTRY):
     """Scale to the size of what it has returned so far: uₜ = sqrt(E[u²]ₜ₋₁ + ε) / sqrt(sₜ + ε) · gₜ.
 
     Args:
@@ -48,7 +48,6 @@ class scale_by_past_rms(GradientTransformation):
         eps: ε, above 0: it is all there is over the fraction at the first step.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     squares: GradientTransformation
     decay: PositiveDecay
     eps: Positive = 1e-6

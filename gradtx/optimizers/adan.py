@@ -16,7 +16,7 @@ not, and subtracts λ w θ: `eps_root=1e-8, proximal=False`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -28,7 +28,7 @@ from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
@@ -44,7 +44,7 @@ class DifferenceRatioState(NamedTuple):
     denominator: PyTree
 
 
-class difference_ratio(GradientTransformation):
+class difference_ratio(GradientTransformation, reach=ENTRY):
     """(of_gradient(g) + of_difference(Δ)) / (denominator(g + c Δ) + ε), where Δ = `difference` of g.
 
     A `ratio` whose two sides share one difference, so that the last gradient is kept once.
@@ -57,7 +57,6 @@ class difference_ratio(GradientTransformation):
         eps: ε, at least 0.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     of_gradient: GradientTransformation
     of_difference: GradientTransformation
     denominator: GradientTransformation

@@ -16,7 +16,7 @@ method without it. https://arxiv.org/abs/2411.02853
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from gradtx.contract.hyperparameters import (
     Rate,
     complement,
 )
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.schedules import power_schedule
 from gradtx.tree import PyTree
@@ -49,7 +49,7 @@ class PastRootState(NamedTuple):
     squares: PyTree  # structure and shapes of the parameters, at least float32
 
 
-class divide_by_past_root(GradientTransformation):
+class divide_by_past_root(GradientTransformation, reach=ENTRY):
     """clip(gₜ / max(sqrt(vₜ₋₁), ε), -c, c), where v averages g²; 0 at the first step, which has no v.
 
     The average starts at the first square, v₁ = g₁².
@@ -60,7 +60,6 @@ class divide_by_past_root(GradientTransformation):
         bound: c, above 0; None does not clip.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: PositiveDecay
     eps: NonNegative = 1e-6
     bound: NonNegative | None = None

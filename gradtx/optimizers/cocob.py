@@ -12,7 +12,7 @@ whose gradients are the negative ones here, and whose L₀ is 0. https://arxiv.o
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from gradtx.atoms.decay import add_l2_penalty
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
@@ -41,7 +41,7 @@ class CocobState(NamedTuple):
     reward: PyTree  # R
 
 
-class scale_by_cocob(GradientTransformation):
+class scale_by_cocob(GradientTransformation, reach=ENTRY):
     """COCOB's way from θ to its next θ. It stands last, and needs no learning rate. Real parameters only.
 
     Args:
@@ -53,7 +53,6 @@ class scale_by_cocob(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     alpha: Positive = 100.0
     eps: NonNegative = 1e-8
 

@@ -14,7 +14,7 @@ the bias correction and the decoupled decay of its authors' code. https://arxiv.
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from gradtx.atoms.moments.corrections import Decays, adam_correction, no_decays
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Betas, Decay, NonNegative, Number, Positive, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.value import is_off, optional, static
@@ -49,7 +49,7 @@ class DadaptState(NamedTuple):
     sums: PyTree  # s
 
 
-class scale_by_dadapt(GradientTransformation):
+class scale_by_dadapt(GradientTransformation, reach=OTHERS):
     """D-Adaptation's whole step, upwards: m / (sqrt(v) + ε) + η w θ. The arguments are `dadapt_adamw`'s.
 
     Args:
@@ -65,7 +65,6 @@ class scale_by_dadapt(GradientTransformation):
         ValueError: update is called without the parameters while there is a weight decay.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     rate: Rate = 1.0
     b1: Decay = 0.9
     b2: Decay = 0.999

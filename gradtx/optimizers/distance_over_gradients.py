@@ -6,14 +6,14 @@ equation (L-DoG). https://arxiv.org/abs/2302.12022
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import DtypeName, NonNegative, Number, Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.value import static
@@ -27,7 +27,7 @@ class DistanceOverGradientsState(NamedTuple):
     start: PyTree  # θ₀
 
 
-class scale_by_distance_over_gradients(GradientTransformation):
+class scale_by_distance_over_gradients(GradientTransformation, reach=LEAF):
     """L-DoG's direction: DoG's, each leaf by itself.
 
     Args:
@@ -40,7 +40,6 @@ class scale_by_distance_over_gradients(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     reps_rel: Positive = 1e-6
     eps: NonNegative = 1e-8
     param_dtype: DtypeName | None = static(default=None)

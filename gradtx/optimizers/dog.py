@@ -12,7 +12,7 @@ equation (DoG). https://arxiv.org/abs/2302.12022
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from gradtx.atoms.decay import add_l2_penalty
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Number, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
@@ -57,7 +57,7 @@ class DogState(NamedTuple):
     start: PyTree  # θ₀, in at least float32
 
 
-class scale_by_dog(GradientTransformation):
+class scale_by_dog(GradientTransformation, reach=OTHERS):
     """r̄ / sqrt(G + ε) · g: DoG without the learning rate.
 
     Args:
@@ -70,7 +70,6 @@ class scale_by_dog(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     init_step: InitStep = static(default=("heuristic", 1e-6))
     eps: NonNegative = 1e-8
 

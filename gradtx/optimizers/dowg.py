@@ -10,14 +10,14 @@ Khaled, Mishchenko & Jin, "DoWG Unleashed: An Efficient Universal Parameter-Free
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.optimizers.dog import penalised, squared_distance
 from gradtx.rules.masks import Mask
@@ -33,7 +33,7 @@ class DowgState(NamedTuple):
     start: PyTree  # θ₀, in at least float32
 
 
-class scale_by_dowg(GradientTransformation):
+class scale_by_dowg(GradientTransformation, reach=OTHERS):
     """r̄² / (sqrt(v) + ε) · g: DoWG without the learning rate.
 
     Args:
@@ -44,7 +44,6 @@ class scale_by_dowg(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     init_estim_sq_dist: Positive | None = None
     eps: NonNegative = 1e-4
 

@@ -10,7 +10,7 @@ learning", 2020, algorithm 1. https://arxiv.org/abs/2002.03432
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.norms import scale_by_trust_ratio
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.value import optional
@@ -27,7 +27,7 @@ from gradtx.values.value import optional
 __all__ = ["fromage", "turn_by_learning_rate"]
 
 
-class turn_by_learning_rate(GradientTransformation):
+class turn_by_learning_rate(GradientTransformation, reach=ENTRY):
     """What takes θ to (θ - λ u) / sqrt(1 + λ²). Of u as long as θ and at right angles to it: a turn.
 
     Args:
@@ -37,7 +37,6 @@ class turn_by_learning_rate(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     learning_rate: Rate
 
     def update(

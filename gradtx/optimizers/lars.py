@@ -10,8 +10,6 @@ divides by ‖gₜ + w θₜ₋₁‖ instead: `joint_norm=True`. https://arxiv.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import jax
 
 from gradtx import numerics
@@ -21,7 +19,7 @@ from gradtx.atoms.norms import trust_ratio
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, NonNegative, Positive, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Mask
@@ -31,7 +29,7 @@ from gradtx.values.value import is_off, optional, static
 __all__ = ["lars", "scale_by_lars"]
 
 
-class scale_by_lars(GradientTransformation):
+class scale_by_lars(GradientTransformation, reach=LEAF):
     """LARS's direction, η ‖θ‖ / (‖g‖ + w ‖θ‖ + ε) · (g + w θ), leaf by leaf.
 
     A leaf is not scaled where its parameters are zero, or its gradient and its decay are.
@@ -49,7 +47,6 @@ class scale_by_lars(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     weight_decay: NonNegative = optional(default=0.0)
     weight_decay_mask: Mask = static(default=True)
     trust_coefficient: Positive = 0.001

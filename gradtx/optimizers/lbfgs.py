@@ -15,7 +15,7 @@ left out, so that the direction always points downhill; Optax takes it in.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from gradtx.atoms.pointwise import scale
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.searches import scale_by_zoom_linesearch
 from gradtx.tree import PyTree
@@ -48,7 +48,7 @@ class LbfgsState(NamedTuple):
     scale: jax.Array  # γ
 
 
-class scale_by_lbfgs(GradientTransformation):
+class scale_by_lbfgs(GradientTransformation, reach=OTHERS):
     """L-BFGS's direction, which a line search then scales.
 
     It keeps 2 m + 2 numbers for each parameter. Complex parameters are pairs of real ones: inner products
@@ -62,7 +62,6 @@ class scale_by_lbfgs(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     memory_size: Annotated[int, Integer(low=1)] = static(default=10)
     scale_init_precond: bool = static(default=True)
 

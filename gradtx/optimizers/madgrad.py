@@ -12,7 +12,7 @@ https://arxiv.org/abs/2101.11075
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.decay import add_l2_penalty
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.value import is_off, optional
@@ -36,7 +36,7 @@ class MadgradState(NamedTuple):
     start: PyTree  # θ₀; the same
 
 
-class scale_by_madgrad(GradientTransformation):
+class scale_by_madgrad(GradientTransformation, reach=ENTRY):
     """MADGRAD's step, (1 - μ) (zₜ - θₜ₋₁), which has the learning rate and the sign in it.
 
     Real parameters only.
@@ -51,7 +51,6 @@ class scale_by_madgrad(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     learning_rate: Rate
     momentum: Decay = 0.9
     eps: NonNegative = 1e-6

@@ -16,7 +16,7 @@ Optax does not divide the step by 1 + λ w, and makes none where Σ d² / D is b
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.value import is_off, optional, static
@@ -47,7 +47,7 @@ class MomoState(NamedTuple):
     denominator: PyTree  # the state of what makes D
 
 
-class scale_by_momo(GradientTransformation):
+class scale_by_momo(GradientTransformation, reach=OTHERS):
     """τ d / D: MoMo's step, upwards, without the weight decay.
 
     Args:
@@ -64,7 +64,6 @@ class scale_by_momo(GradientTransformation):
         TypeError: update is called without `value`.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     rate: Rate = 1.0
     decay: Decay = 0.9
     lower_bound: Number = 0.0

@@ -10,7 +10,7 @@ Networks", 2019. https://arxiv.org/abs/1905.11286
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from gradtx.atoms.moments import trace
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import is_off, optional, static
@@ -34,7 +34,7 @@ class LeafNormState(NamedTuple):
     squares: PyTree  # for each leaf, the average of its squared norm; at least float32
 
 
-class divide_by_leaf_norm(GradientTransformation):
+class divide_by_leaf_norm(GradientTransformation, reach=LEAF):
     """g / (sqrt(v + ε_root) + ε), where v averages the squared norm of the leaf, from the first one on.
 
     Args:
@@ -43,7 +43,6 @@ class divide_by_leaf_norm(GradientTransformation):
         eps_root: ε_root, inside the root, at least 0.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     decay: Decay
     eps: NonNegative = optional(default=0.0)
     eps_root: NonNegative = optional(default=0.0)

@@ -10,7 +10,7 @@ Function Splitting in ERM", 2023: SPS+, with max(fₜ - f*, 0). https://arxiv.or
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Choice
@@ -30,7 +30,7 @@ __all__ = ["polyak_sgd", "scale_by_polyak"]
 Variant = Annotated[Literal["sps", "sps+"], Choice("sps", "sps+")]
 
 
-class scale_by_polyak(GradientTransformation):
+class scale_by_polyak(GradientTransformation, reach=OTHERS):
     """min((f - f*) / (‖g‖² + ε), γ) g, with the norm of all leaves together; 0 where ‖g‖² + ε is 0.
 
     Optax returns 0 where ‖g‖² + ε is at most 2.2e-16 already.
@@ -45,7 +45,6 @@ class scale_by_polyak(GradientTransformation):
         TypeError: update is called without `value`, the loss.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     f_min: Number = 0.0
     max_learning_rate: Positive = 1.0
     eps: NonNegative = 0.0

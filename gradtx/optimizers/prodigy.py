@@ -19,7 +19,7 @@ not much larger than ε.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from gradtx.atoms.moments.corrections import Decays, adam_correction, no_decays
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Betas, Decay, NonNegative, Number, Positive, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.optimizers.dadapt_adamw import farther
 from gradtx.tree import PyTree
@@ -50,7 +50,7 @@ class ProdigyState(NamedTuple):
     start: PyTree  # θ₀
 
 
-class scale_by_prodigy(GradientTransformation):
+class scale_by_prodigy(GradientTransformation, reach=OTHERS):
     """Prodigy's whole step, upwards: η (m / (sqrt(v) + d ε) + w θ). The arguments are `prodigy`'s.
 
     Args:
@@ -69,7 +69,6 @@ class scale_by_prodigy(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     rate: Rate = 1.0
     b1: Decay = 0.9
     b2: Decay = 0.999

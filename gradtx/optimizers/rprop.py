@@ -15,7 +15,7 @@ Optax makes each step one update late, with the next gradient deciding whether: 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.pointwise import scale
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Hyperparameter, Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree
@@ -41,7 +41,7 @@ class RpropState(NamedTuple):
     signs: PyTree  # the signs of the last gradient; 0 where the one before had another sign
 
 
-class scale_by_rprop(GradientTransformation):
+class scale_by_rprop(GradientTransformation, reach=ENTRY):
     """Rprop's step, in the direction of the gradient.
 
     It compares signs, where Optax multiplies the gradient by the last step: 0 where both are small.
@@ -56,7 +56,6 @@ class scale_by_rprop(GradientTransformation):
         backtrack: take the last step back where the sign changes.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     learning_rate: Positive
     eta_minus: Shrink = 0.5
     eta_plus: Growth = 1.2

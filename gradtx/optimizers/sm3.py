@@ -14,7 +14,7 @@ momentum of its experiments. There ε is 0 and 0 / 0 is 0. https://arxiv.org/abs
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from gradtx.atoms.moments import ema
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, Hyperparameter, NonNegative, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree
@@ -40,7 +40,7 @@ class CoverState(NamedTuple):
     largest: PyTree  # for each leaf a tuple: for each axis, the maxima of ν over all others; at least float32
 
 
-class divide_by_cover_root(GradientTransformation):
+class divide_by_cover_root(GradientTransformation, reach=LEAF):
     """g / sqrt(ν + ε), and 0 where ν is 0: ν sums squares, from what is known of each row and column.
 
     A vector, or a scalar, is its own cover: ν is Adagrad's sum. (Optax refuses scalars.)
@@ -50,7 +50,6 @@ class divide_by_cover_root(GradientTransformation):
         eps: ε, inside the root, at least 0.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     decay: KeptShare = 1.0
     eps: NonNegative = optional(default=1e-8)
 

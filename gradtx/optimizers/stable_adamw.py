@@ -10,7 +10,7 @@ own code leaves the decay's learning rate as it is: `scale_decay=False`. https:/
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
@@ -38,7 +38,7 @@ class SteadyRatioState(NamedTuple):
     after: PyTree
 
 
-class steady_ratio(GradientTransformation):
+class steady_ratio(GradientTransformation, reach=LEAF):
     """after(n / (d + ε)) / max(1, rms(g / max(d, ε)) / c), leaf by leaf, of n and d as in `ratio`.
 
     What the denominator expects of the gradient's size is compared with the gradient: where it is
@@ -52,7 +52,6 @@ class steady_ratio(GradientTransformation):
         after: what the quotient goes through before it is shortened, such as a weight decay.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     numerator: GradientTransformation
     denominator: GradientTransformation
     eps: NonNegative = optional(default=0.0)

@@ -10,7 +10,7 @@ Line-Search, and Convergence Rates", 2019. https://arxiv.org/abs/1905.09997
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ class _Search(NamedTuple):
     error: jax.Array
 
 
-class scale_by_backtracking_linesearch(GradientTransformation):
+class scale_by_backtracking_linesearch(GradientTransformation, passes_on=("value_fn",)):
     """Multiply the updates by a step that lowers the objective enough. Stands last.
 
     It needs the objective, and its value and gradient at the parameters:
@@ -82,7 +82,6 @@ class scale_by_backtracking_linesearch(GradientTransformation):
         TypeError: `value`, `grad`, `value_fn` or an argument of `value_fn` is missing.
     """
 
-    passes_on: ClassVar[tuple[str, ...]] = ("value_fn",)
     max_backtracking_steps: Annotated[int, Integer(low=0)] = static()
     slope_rtol: NonNegative = 1e-4
     decrease_factor: Annotated[Scalar, Hyperparameter(0, 1, open_low=True, open_high=True)] = 0.8

@@ -15,7 +15,7 @@ https://doi.org/10.1145/1132973.1132979
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +80,7 @@ class _Search(NamedTuple):
     failed: jax.Array
 
 
-class scale_by_zoom_linesearch(GradientTransformation):
+class scale_by_zoom_linesearch(GradientTransformation, passes_on=("value_fn",)):
     """Multiply the updates by a step that fulfils Wolfe's conditions. Stands last.
 
     It needs the objective, and its value and gradient at the parameters:
@@ -114,7 +114,6 @@ class scale_by_zoom_linesearch(GradientTransformation):
         TypeError: `value`, `grad`, `value_fn` or an argument of `value_fn` is missing.
     """
 
-    passes_on: ClassVar[tuple[str, ...]] = ("value_fn",)
     max_linesearch_steps: Annotated[int, Integer(low=1)] = static()
     max_learning_rate: Positive | None = None
     tol: NonNegative = 0.0

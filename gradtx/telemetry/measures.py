@@ -6,7 +6,7 @@ Source: none (a measurement, and no method of optimization).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from gradtx.atoms.moments import ema, momentum
 from gradtx.contract.extras import read_by
 from gradtx.contract.foreign import as_transformation
 from gradtx.contract.hyperparameters import Decay, DtypeName
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import Value, static
@@ -30,7 +30,7 @@ class SnapshotState(NamedTuple):
     measurement: dict[str, PyTree]  # name -> what the measure returned; zeros before the first update
 
 
-class snapshot(GradientTransformation):
+class snapshot(GradientTransformation, reach=TREE):
     """Measure the updates that pass, and keep what was measured in the state, by name.
 
     `state.measurement[name]` has it, and optax.tree.get(state, name). Within a chain the measure sees
@@ -41,7 +41,6 @@ class snapshot(GradientTransformation):
         measure: a function of the updates that returns arrays.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
     measure_name: str = static()
     measure: Callable[[PyTree], PyTree] = static()
 
@@ -118,7 +117,7 @@ class MonitorState(NamedTuple):
     measure_states: tuple[Any, ...]  # in the order of the names
 
 
-class monitor(GradientTransformation):
+class monitor(GradientTransformation, reach=TREE):
     """Measure the updates that pass, and keep what was measured in the state, by name; also averages.
 
         chain(monitor({"norm": norm, "mean_norm": measure_with_ema(norm, 0.99)}), adam(1e-3))
@@ -135,7 +134,6 @@ class monitor(GradientTransformation):
         TypeError: a measure is none of these.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
     measures: Mapping[str, Any]
 
     def __post_init__(self) -> None:

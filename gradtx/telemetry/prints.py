@@ -5,14 +5,14 @@ Source: none (a number that is printed).
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.contract.hyperparameters import Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
@@ -26,7 +26,7 @@ class PrintState(NamedTuple):
     step: jax.Array  # int32: how many updates have been made
 
 
-class print_win_rate(GradientTransformation):
+class print_win_rate(GradientTransformation, reach=OTHERS):
     """Print, at every n-th update, which share of the entries a clip behind this will leave as it is.
 
     Args:
@@ -34,7 +34,6 @@ class print_win_rate(GradientTransformation):
         every: n, at least 1.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     threshold: Positive
     every: Annotated[int, Integer(low=1)] = static()
 

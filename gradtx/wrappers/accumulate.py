@@ -6,7 +6,7 @@ Source: none (the mean gradient of a large batch, computed in parts).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.pointwise import identity
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import DtypeName
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
@@ -35,7 +35,7 @@ class AccumulateState(NamedTuple):
     inner: PyTree
 
 
-class accumulate(GradientTransformation):
+class accumulate(GradientTransformation, reach=TREE, may_skip=True):
     """`inner`, once for every k updates, with their weighted mean; zero updates in between.
 
         ḡ = Σ wᵢ gᵢ / Σ wᵢ        over k micro-batches
@@ -56,8 +56,6 @@ class accumulate(GradientTransformation):
         ValueError: `every` is below 1.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     every: Any = static()
     mean: bool = static(default=True)

@@ -9,14 +9,14 @@ Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from gradtx import numerics, tree
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.states.views import seen_through
 from gradtx.tree import PyTree
@@ -30,7 +30,7 @@ class AverageParamsState(NamedTuple):
     inner: PyTree
 
 
-class average_params(GradientTransformation):
+class average_params(GradientTransformation, reach=ENTRY):
     """Any optimizer, with an exponential average of the parameters in its state.
 
     The steps are those of the optimizer; evaluate at `averaged_params(state, params)`. It stands outermost:
@@ -44,7 +44,6 @@ class average_params(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     inner: GradientTransformation
     decay: Decay = 0.999
 

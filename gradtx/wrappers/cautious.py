@@ -9,7 +9,7 @@ and 2. https://arxiv.org/abs/2411.16085
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gradtx import numerics
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
@@ -28,7 +28,7 @@ class CautiousState(NamedTuple):
     inner: PyTree
 
 
-class cautious(GradientTransformation):
+class cautious(GradientTransformation, reach=LEAF):
     """`inner`'s direction where it has the gradient's sign, else 0; what is left becomes longer for it.
 
     It keeps nothing of its own. Entries of a complex leaf agree where Re(u ḡ) > 0.
@@ -42,7 +42,6 @@ class cautious(GradientTransformation):
         ValueError: `inner` has a learning rate, which turns the direction downhill: nothing would agree.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     inner: GradientTransformation
     slack: Positive = 1.0
 

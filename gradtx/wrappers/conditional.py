@@ -8,14 +8,14 @@ Source: none (a step that is left out).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.extras import read_by
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
@@ -52,7 +52,7 @@ class RunWhenState(NamedTuple):
     inner: PyTree
 
 
-class run_when(GradientTransformation):
+class run_when(GradientTransformation, reach=TREE, may_skip=True):
     """`inner` at the steps at which a condition holds; at others, the updates as they are, or zero.
 
     Args:
@@ -62,8 +62,6 @@ class run_when(GradientTransformation):
         forward_extra_args: give the condition the extra arguments of the update as well, by name.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     condition: Callable[..., Any] = static()
     otherwise: Annotated[Literal["pass", "zero"], Choice("pass", "zero")] = static(default="pass")
@@ -96,7 +94,7 @@ def _boolean(self: GradientTransformation, value: Any) -> jax.Array:
     return value
 
 
-class conditionally_transform(Composite):
+class conditionally_transform(Composite, may_skip=True):
     """`inner` at the steps at which a condition holds; at others the updates pass as they are.
 
     Args:
@@ -105,7 +103,6 @@ class conditionally_transform(Composite):
         forward_extra_args: give it the extra arguments of the update as well, by name.
     """
 
-    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     should_transform_fn: Callable[..., Any] = static()
     forward_extra_args: bool = static(default=False)
@@ -114,7 +111,7 @@ class conditionally_transform(Composite):
         return run_when(self.inner, self.should_transform_fn, "pass", self.forward_extra_args)
 
 
-class conditionally_mask(Composite):
+class conditionally_mask(Composite, may_skip=True):
     """`inner` at the steps at which a condition holds; at others the updates are zero.
 
     Args:
@@ -123,7 +120,6 @@ class conditionally_mask(Composite):
         forward_extra_args: give it the extra arguments of the update as well, by name.
     """
 
-    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     should_transform_fn: Callable[..., Any] = static()
     forward_extra_args: bool = static(default=False)
@@ -141,7 +137,7 @@ class ApplyIfFiniteState(NamedTuple):
     inner: PyTree
 
 
-class apply_if_finite(GradientTransformation):
+class apply_if_finite(GradientTransformation, reach=TREE, may_skip=True):
     """`inner` where every entry of the updates is finite; else zero, and `inner` does not see them.
 
     After `max_consecutive_errors` such updates in a row the next is let through, so that a run which
@@ -152,8 +148,6 @@ class apply_if_finite(GradientTransformation):
         max_consecutive_errors: how many in a row are ignored, at least 0.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     max_consecutive_errors: Annotated[int, Integer(low=0)] = static()
 

@@ -5,17 +5,17 @@ Source: none (a convenience for callers, and no method of optimization).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gradtx.contract.extras import read_by
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
 __all__ = ["with_extra_args_support"]
 
 
-class with_extra_args_support(GradientTransformation):
+class with_extra_args_support(GradientTransformation, reach=ENTRY, takes_any_extra=True):
     """`tx`, with any extra argument accepted: what nobody in it reads is left out.
 
     Elsewhere an extra argument that nobody reads is refused, because it may be a typing error.
@@ -24,8 +24,6 @@ class with_extra_args_support(GradientTransformation):
         tx: the transformation.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
-    takes_any_extra: ClassVar[bool] = True
     tx: GradientTransformation
 
     @property

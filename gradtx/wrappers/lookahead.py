@@ -8,7 +8,7 @@ https://arxiv.org/abs/1907.08610
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Hyperparameter, Scalar
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.tree.updates import apply_updates
@@ -34,7 +34,7 @@ class LookaheadState(NamedTuple):
     inner: PyTree
 
 
-class lookahead(GradientTransformation):
+class lookahead(GradientTransformation, reach=ENTRY):
     """Steps of another optimizer; every k of them the weights go back towards where they came from.
 
     The parameters that are trained are the fast ones, θ; the slow ones, φ, are in the state:
@@ -47,7 +47,6 @@ class lookahead(GradientTransformation):
         reset_state: begin with a new state of the fast optimizer after each synchronisation.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     fast_optimizer: GradientTransformation
     sync_period: Annotated[int, Integer(low=1)] = static(default=6)
     slow_step_size: Annotated[Scalar, Hyperparameter(0, 1)] = 0.5

@@ -13,7 +13,7 @@ Cutkosky, Defazio & Mehta, "Mechanic: A Learning Rate Tuner", 2023, algorithm 1,
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ import numpy as np
 from gradtx import numerics, tree
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import NonNegative, Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Integer
@@ -43,7 +43,7 @@ class MechanicState(NamedTuple):
     inner: PyTree
 
 
-class mechanize(GradientTransformation):
+class mechanize(GradientTransformation, reach=OTHERS):
     """The steps of `base_optimizer`, times a factor that is learnt.
 
     Give that a learning rate of 1, or a schedule that peaks at 1; not one whose steps are as long as the
@@ -65,7 +65,6 @@ class mechanize(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     base_optimizer: GradientTransformation
     weight_decay: NonNegative = optional(default=1e-2)
     eps: Positive = 1e-8

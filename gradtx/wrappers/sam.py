@@ -10,7 +10,7 @@ equation 2 with p = 2. https://arxiv.org/abs/2010.01412
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from gradtx.atoms.norms import normalize_by_update_norm
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.extras import read_by
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
@@ -41,7 +41,7 @@ class SamInTurnState(NamedTuple):
     cache: PyTree  # θ, in at least float32: the true parameters, while others are trained
 
 
-class sam_in_turn(GradientTransformation):
+class sam_in_turn(GradientTransformation, reach=TREE, may_skip=True):
     """SAM in k updates: k - 1 uphill, away from the true parameters, then one step back to them and on.
 
     Args:
@@ -51,8 +51,6 @@ class sam_in_turn(GradientTransformation):
         reset_state: begin with a new state of `adv_optimizer` after each step.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    own_clock: ClassVar[bool] = True
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
     sync_period: Annotated[int, Integer(low=1)] = static(default=2)
@@ -95,7 +93,7 @@ class SamAtOnceState(NamedTuple):
     adv_state: PyTree
 
 
-class sam_at_once(GradientTransformation):
+class sam_at_once(GradientTransformation, reach=TREE, may_skip=True):
     """SAM in one update, which computes k - 1 gradients itself.
 
     Args:
@@ -106,8 +104,6 @@ class sam_at_once(GradientTransformation):
         batch_axis_name: of the axis to average those gradients over, in pmap, vmap or shard_map.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    own_clock: ClassVar[bool] = True
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
     sync_period: Annotated[int, Integer(low=1)] = static(default=2)
@@ -147,7 +143,7 @@ def _uphill(
     return jax.tree.map(jnp.negative, steps), after
 
 
-class sam(Composite):
+class sam(Composite, may_skip=True):
     """SAM around an optimizer: flatter minima, for two gradients a step.
 
     By default one step takes two updates: the first moves the parameters to where the loss is worse, the
@@ -174,7 +170,6 @@ class sam(Composite):
         TypeError: in opaque mode, `grad_fn` is missing.
     """
 
-    own_clock: ClassVar[bool] = True
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
     sync_period: Annotated[int, Integer(low=1)] = static(default=2)

@@ -13,7 +13,7 @@ the largest λ so far, where the paper has λₜ². https://arxiv.org/abs/2405.1
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import DtypeName, Hyperparameter, NonNegative, Rate, Scalar
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.states.views import seen_through
 from gradtx.tree import PyTree
@@ -43,7 +43,7 @@ class ScheduleFreeState(NamedTuple):
     base_optimizer_state: PyTree
 
 
-class schedule_free(GradientTransformation):
+class schedule_free(GradientTransformation, reach=ENTRY):
     """An optimizer that needs no decaying schedule: its steps move z, whose average is what to evaluate.
 
     Evaluate and save at `schedule_free_eval_params(state, params)`, not at the parameters. Give a base
@@ -64,7 +64,6 @@ class schedule_free(GradientTransformation):
         ValueError: update is called without the parameters.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     base_optimizer: GradientTransformation
     learning_rate: Rate
     b1: Mix = 0.9

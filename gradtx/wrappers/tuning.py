@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ import numpy as np
 
 from gradtx.contract.foreign import as_transformation
 from gradtx.contract.names import chosen, find
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.runtime import (
     HyperparamsState,
     advance,
@@ -41,7 +41,7 @@ from gradtx.values.value import static
 __all__ = ["hyperparams", "tunable", "with_hyperparams"]
 
 
-class tunable(GradientTransformation):
+class tunable(GradientTransformation, reach=ENTRY, own_clock=True):
     """`inner`, with the numbers of some of its hyperparameters in the state.
 
     There they can be read, set, mapped over and saved with the rest. A hyperparameter that is a
@@ -58,8 +58,6 @@ class tunable(GradientTransformation):
         ValueError: nothing has a name; the message lists the names there are.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
-    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     names: tuple[str, ...] = static()
 

@@ -10,14 +10,14 @@ Brock, De, Smith & Simonyan, "High-Performance Large-Scale Image Recognition Wit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import NonNegative, Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Integer, Maybe
@@ -38,7 +38,7 @@ class _Axes:
 Axes = Annotated[int | tuple[int, ...] | None, _Axes()]
 
 
-class adaptive_grad_clip(GradientTransformation):
+class adaptive_grad_clip(GradientTransformation, reach=LEAF):
     """Bound the norm of each unit's update by λ times that of its parameters: no leaf waits for another.
 
     What is another than in a clip by the global norm: the bound follows the parameters, so that it
@@ -61,7 +61,6 @@ class adaptive_grad_clip(GradientTransformation):
             `axis` is None.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     clipping: Positive
     eps: NonNegative = 1e-3
     axis: Axes = static(default=None)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.contract.hyperparameters import Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF, OTHERS
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
@@ -21,7 +21,7 @@ UNIT = 2.0**33
 """Squares are summed in this many thresholds: see `squares_in_units`."""
 
 
-class clip_by_global_norm(GradientTransformation):
+class clip_by_global_norm(GradientTransformation, reach=OTHERS):
     """Scale all updates so that their common 2-norm is at most c: u · min(1, c / ‖u‖).
 
     One scalar times the updates, which fuses into what comes after: no clipped copy of the tree
@@ -36,7 +36,6 @@ class clip_by_global_norm(GradientTransformation):
         max_norm: c, above 0, in the units of the updates.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     max_norm: Positive
 
     def update(
@@ -82,7 +81,7 @@ def length(squares: list[jax.Array]) -> jax.Array:
     return numerics.root(functools.reduce(plus, squares))
 
 
-class clip_by_block_rms(GradientTransformation):
+class clip_by_block_rms(GradientTransformation, reach=LEAF):
     """Scale each leaf so that its root mean square is at most c: u / max(1, rms(u) / c).
 
     Shazeer & Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
@@ -92,7 +91,6 @@ class clip_by_block_rms(GradientTransformation):
         threshold: c, above 0.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     threshold: Positive
 
     def update(

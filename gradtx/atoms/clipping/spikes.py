@@ -16,7 +16,7 @@ https://arxiv.org/abs/2504.02507
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from gradtx import numerics
 from gradtx.atoms.clipping.fixed import length
 from gradtx.contract.hyperparameters import Decay, Positive
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import LEAF, OTHERS
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Integer
@@ -41,7 +41,7 @@ class ZClipState(NamedTuple):
     variance: jax.Array
 
 
-class zclip(GradientTransformation):
+class zclip(GradientTransformation, reach=OTHERS):
     """ZClip by the norm of all leaves together, as in the paper: it waits for the last gradient.
 
     It follows the size of the gradients, so that nobody has to know it; what grows slowly is not
@@ -58,7 +58,6 @@ class zclip(GradientTransformation):
         warmup_steps: N, at least 1.
     """
 
-    reach: ClassVar[Reach] = Reach.OTHERS
     z_threshold: Positive = 2.5
     decay: Decay = 0.97
     eps: Positive = 1e-6
@@ -87,7 +86,7 @@ class LeafwiseZClipState(NamedTuple):
     variance: PyTree  # 0-d for each leaf
 
 
-class leafwise_zclip(GradientTransformation):
+class leafwise_zclip(GradientTransformation, reach=LEAF):
     """ZClip of each leaf among its own norms: no gradient waits for the others.
 
     What is another than in `zclip`: only the leaf with the spike is shortened, so that the common
@@ -107,7 +106,6 @@ class leafwise_zclip(GradientTransformation):
         warmup_steps: N, at least 1.
     """
 
-    reach: ClassVar[Reach] = Reach.LEAF
     z_threshold: Positive = 2.5
     decay: Decay = 0.97
     eps: Positive = 1e-6

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import Decay, DtypeName, Number, PositiveDecay
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import optional, static
@@ -21,7 +21,7 @@ class EmaState(NamedTuple):
     mean: PyTree  # structure and shapes of the parameters, at least float32
 
 
-class ema(GradientTransformation):
+class ema(GradientTransformation, reach=ENTRY):
     """Exponential moving average: mₜ = β mₜ₋₁ + (1 - β) gₜ, as m + (1 - β)(g - m).
 
     Plain: it starts at `start` and is not debiased. `momentum` is this and `bias_correction`.
@@ -36,7 +36,6 @@ class ema(GradientTransformation):
             returned before it is rounded to that dtype.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     start: Number = optional(default=0.0)
     accumulator_dtype: DtypeName | None = static(default=None)
@@ -52,7 +51,7 @@ class ema(GradientTransformation):
         return mean, EmaState(tree.cast_like(mean, state.mean))
 
 
-class signed_ema(GradientTransformation):
+class signed_ema(GradientTransformation, reach=ENTRY):
     """An average of g ≥ 0 that steps by (1 - β) gₜ, up or down: vₜ = vₜ₋₁ - (1 - β) sign(vₜ₋₁ - gₜ) gₜ.
 
     However far g has fallen below v, v follows in small steps; an `ema` would fall by the distance.
@@ -67,7 +66,6 @@ class signed_ema(GradientTransformation):
             returned before it is rounded to that dtype.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     start: Number = optional(default=0.0)
     accumulator_dtype: DtypeName | None = static(default=None)
@@ -89,7 +87,7 @@ class signed_ema(GradientTransformation):
         return mean, EmaState(tree.cast_like(mean, state.mean))
 
 
-class two_decay_ema(GradientTransformation):
+class two_decay_ema(GradientTransformation, reach=ENTRY):
     """An average that is read with one decay and kept with another: β₁ mₜ₋₁ + (1 - β₁) gₜ.
 
     What it keeps is mₜ = β₂ mₜ₋₁ + (1 - β₂) gₜ. With β₁ < β₂ the current gradient counts for more
@@ -104,7 +102,6 @@ class two_decay_ema(GradientTransformation):
         accumulator_dtype: of the state; None is the parameters', at least float32.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     read: Decay
     decay: PositiveDecay
     accumulator_dtype: DtypeName | None = static(default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax import lax
 
 from gradtx import numerics
 from gradtx.contract.hyperparameters import Decay, Number
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
@@ -80,7 +80,7 @@ class BiasCorrectionState(NamedTuple):
     decays: Decays  # of the average
 
 
-class bias_correction(GradientTransformation):
+class bias_correction(GradientTransformation, reach=ENTRY):
     """Divide an average that started at zero by the weight it has gathered: m̂ₜ = mₜ / (1 - Πβ).
 
     The product is over the decays so far, so that a decay may change while training runs; of one that
@@ -96,7 +96,6 @@ class bias_correction(GradientTransformation):
         root: divide by the weight's root, for an average whose root has been taken.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     ahead: int = static(default=0)
     root: bool = static(default=False)
@@ -119,7 +118,7 @@ class RectifyState(NamedTuple):
     step: jax.Array  # int32: how many updates the average in front of it has seen
 
 
-class rectify(GradientTransformation):
+class rectify(GradientTransformation, reach=ENTRY):
     """Divide a root mean square by rₜ, or replace it by 1 while the average is too short to trust.
 
         rₜ² = (ρₜ - 4)(ρₜ - 2) ρ∞ / ((ρ∞ - 4)(ρ∞ - 2) ρₜ)   where ρₜ ≥ threshold and ρₜ > 4
@@ -135,7 +134,6 @@ class rectify(GradientTransformation):
         threshold: the least ρₜ to trust. The paper's is any above 4.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     threshold: Number = 5.0
 

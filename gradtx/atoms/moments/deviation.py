@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.atoms.moments.corrections import Decays, after, no_decays, weight
 from gradtx.contract.hyperparameters import Decay
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import static
@@ -23,7 +23,7 @@ class SquaredDeviationState(NamedTuple):
     decays: Decays | None  # of the mean; None where it is not debiased
 
 
-class squared_deviation(GradientTransformation):
+class squared_deviation(GradientTransformation, reach=ENTRY):
     """|gₜ - mₜ₋₁| |gₜ - mₜ|, where m is an average of g: the average of these is the variance.
 
         ema(β) of g²  -  (ema(β) of g)²  =  ema(β) of |gₜ - mₜ₋₁| |gₜ - mₜ|
@@ -45,7 +45,6 @@ class squared_deviation(GradientTransformation):
         debiased: whether a bias correction follows that average.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     debiased: bool = static(default=False)
 

@@ -5,13 +5,13 @@ Source: none (a finite difference in time).
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 
@@ -23,10 +23,8 @@ class DifferenceState(NamedTuple):
     previous: PyTree  # the last updates, at least float32
 
 
-class difference(GradientTransformation):
+class difference(GradientTransformation, reach=ENTRY):
     """gₜ - gₜ₋₁, and 0 at the first step, which has none before it."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def init(self, params: PyTree) -> DifferenceState:
         return DifferenceState(jnp.zeros((), jnp.int32), tree.zeros_like(params))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
@@ -26,7 +26,7 @@ class RareEmaState(NamedTuple):
     inner: PyTree
 
 
-class rare_ema(GradientTransformation):
+class rare_ema(GradientTransformation, reach=TREE, may_skip=True):
     """An average of what another transformation makes of the updates, renewed at every k-th update.
 
         hₜ = β hₜ₋₁ + (1 - β) f(gₜ)    if t mod k = 1, else hₜ₋₁;    h₀ = 0
@@ -43,8 +43,6 @@ class rare_ema(GradientTransformation):
         renew_after: return the average as it was before this update's renewal.
     """
 
-    reach: ClassVar[Reach] = Reach.TREE
-    own_clock: ClassVar[bool] = True
     inner: GradientTransformation
     decay: Decay
     every: Annotated[int, Integer(low=1)] = static()

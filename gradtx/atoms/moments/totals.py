@@ -5,14 +5,14 @@ Source: none (a sum and a maximum; the optimizers that keep them have their sour
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import Decay, Number
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import optional
@@ -24,14 +24,13 @@ class RunningSumState(NamedTuple):
     total: PyTree  # structure and shapes of the parameters, at least float32
 
 
-class running_sum(GradientTransformation):
+class running_sum(GradientTransformation, reach=ENTRY):
     """The sum of all updates so far: Gₜ = Gₜ₋₁ + gₜ.
 
     Args:
         start: G₀, the value of every entry before the first update.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     start: Number = optional(default=0.0)
 
     def init(self, params: PyTree) -> RunningSumState:
@@ -48,10 +47,8 @@ class RunningMaxState(NamedTuple):
     largest: PyTree  # structure and shapes of the parameters, at least float32
 
 
-class running_max(GradientTransformation):
+class running_max(GradientTransformation, reach=ENTRY):
     """The largest value so far, entry by entry, and at least 0: maxₜ = max(maxₜ₋₁, gₜ)."""
-
-    reach: ClassVar[Reach] = Reach.ENTRY
 
     def init(self, params: PyTree) -> RunningMaxState:
         return RunningMaxState(tree.zeros_like(params))
@@ -63,7 +60,7 @@ class running_max(GradientTransformation):
         return largest, RunningMaxState(largest)
 
 
-class decayed_max(GradientTransformation):
+class decayed_max(GradientTransformation, reach=ENTRY):
     """The largest value so far, forgotten exponentially: uₜ = max(β uₜ₋₁, gₜ).
 
     Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 2, the infinity norm.
@@ -73,7 +70,6 @@ class decayed_max(GradientTransformation):
         decay: β, in [0, 1).
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
 
     def init(self, params: PyTree) -> RunningMaxState:

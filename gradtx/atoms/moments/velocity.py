@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import Decay, DtypeName
-from gradtx.contract.reach import Reach
+from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
@@ -22,7 +22,7 @@ class TraceState(NamedTuple):
     velocity: PyTree  # structure and shapes of the parameters, at least float32
 
 
-class trace(GradientTransformation):
+class trace(GradientTransformation, reach=ENTRY):
     """Heavy-ball velocity: vₜ = β vₜ₋₁ + gₜ. Its steady state is g / (1 - β), not g.
 
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
@@ -37,7 +37,6 @@ class trace(GradientTransformation):
         accumulator_dtype: of the state; None is the parameters', at least float32.
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     decay: Decay
     nesterov: bool = static(default=False)
     accumulator_dtype: DtypeName | None = static(default=None)
@@ -68,7 +67,7 @@ class DampenState(NamedTuple):
     step: jax.Array  # int32: how many updates have been made
 
 
-class dampen(GradientTransformation):
+class dampen(GradientTransformation, reach=ENTRY):
     """Multiply every update but the first by 1 - τ. In front of `trace`: PyTorch's dampening.
 
     There vₜ = β vₜ₋₁ + (1 - τ) gₜ starts at the whole first gradient, v₁ = g₁. With τ = β that is
@@ -80,7 +79,6 @@ class dampen(GradientTransformation):
         dampening: τ, in [0, 1).
     """
 
-    reach: ClassVar[Reach] = Reach.ENTRY
     dampening: Decay
 
     def init(self, params: PyTree) -> DampenState:

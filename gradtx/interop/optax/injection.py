@@ -16,7 +16,7 @@ import inspect
 import typing
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ from gradtx.values.wording import nearest
 __all__ = ["inject_hyperparams", "inject_stateful_hyperparams"]
 
 
-class injected(GradientTransformation):
+class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
     """What a factory makes of numbers that are in the state. Made by `inject_hyperparams`.
 
     Args:
@@ -49,8 +49,6 @@ class injected(GradientTransformation):
         dtype: of the numbers in the state; None is float32, or float64 where x64 is enabled.
     """
 
-    own_clock: ClassVar[bool] = True
-    takes_any_extra: ClassVar[bool] = True
     factory: Callable[..., Any] = static()
     numbers: dict[str, Any]
     scheduled: dict[str, Any] = static()

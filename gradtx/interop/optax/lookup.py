@@ -249,8 +249,8 @@ def _states() -> dict[type, type]:
 
 
 _STATES = _states()
-_CLOCKS = {s.__name__ for s, tx in _STATES.items() if vars(tx).get("own_clock") and tx is not gradtx.tunable}
-"""States of what may skip updates of what it holds; `tunable` skips none."""
+_CLOCKS = {s.__name__ for s, tx in _STATES.items() if vars(tx).get("may_skip")}
+"""States of what may skip updates of what it holds."""
 
 
 # ---------------------------------------------------------------- state.mu
