@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
 
-from gradtx.contract.extras import extra_names
+from gradtx.contract.facts import facts
 from tests.laws.test_laws import OPTIMIZERS, TRANSFORMATIONS, build, extra_of
 
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
@@ -36,7 +36,7 @@ def types(tree: Any) -> Any:
 @every_optimizer
 def test_takes_steps_in_a_linen_train_state(name: str) -> None:
     tx = build(TRANSFORMATIONS[name])
-    if extra_names(tx).needed:
+    if facts(tx).extras.needed:
         pytest.skip("TrainState hands no extra arguments on; nnx.Optimizer does")
 
     def train(params: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx.contract.extras import extra_names
+from gradtx.contract.facts import facts
 from tests import fused
 
 SHAPES = [(256, 128)] * 2 + [(512, 64)] + [(32768,)]
@@ -120,7 +120,7 @@ def step_of(tx):
     given = {"value": 1.0}
 
     def step(params, state, grads):
-        more = {n: given[n] for n in extra_names(tx).needed}
+        more = {n: given[n] for n in facts(tx).extras.needed}
         updates, state = tx.update(grads, state, params, **more)
         return gradtx.apply_updates(params, updates), state
 

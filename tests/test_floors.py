@@ -30,8 +30,11 @@ FLOORS = (
 )
 # Within the contract, which is the one wing that has an order of its own.
 CONTRACT = (
-    {"hyperparameters", "names"},
-    {"clock", "extras", "memo", "mirror", "reach"},
+    {"hyperparameters", "names", "reach"},
+    {"protocol"},
+    {"clock", "mirror", "running"},
+    {"extras"},
+    {"facts"},
     {"hoist", "leafwise", "runtime"},
     {"boundary"},
     {"transformation"},

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import gallery
-from gradtx.contract.reach import takes_examples
+from gradtx.contract.facts import facts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Kind(NamedTuple):
 
 def of(tx: Any) -> Kind:
     """The kind for one: by what it takes, and what it is made of."""
-    if takes_examples(tx):
+    if facts(tx).takes_examples:
         return REGRESSIONS
     return MATRICES if _asks_for_matrices(tx) else POINTS
 

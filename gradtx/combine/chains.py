@@ -9,11 +9,12 @@ import itertools
 from typing import Any
 
 from gradtx.combine.parts import check_count, check_names, part_of
-from gradtx.contract.extras import read_by
-from gradtx.contract.reach import ENTRY, is_leafwise
+from gradtx.contract.facts import facts
+from gradtx.contract.reach import ENTRY
+from gradtx.contract.running import as_part, now
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.values.value import static
+from gradtx.values.value import kept, static
 
 __all__ = ["chain", "named_chain"]
 
@@ -62,19 +63,38 @@ class chain(GradientTransformation, reach=ENTRY):
         self, updates: PyTree, state: tuple, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, tuple]:
         check_count(state, self.parts)
+        frame = now()
+        if frame is not None and frame.each and (groups := kept(_groups, self)):
+            return self._by_groups(groups, updates, state, params, extra)
         after: list[Any] = []
-        # Neighbours that are leafwise are traced together: once per shape for all of them.
-        for together, group in itertools.groupby(self.parts, is_leafwise):
-            parts = tuple(group)
-            before = state[len(after) : len(after) + len(parts)]
-            if together and len(parts) < len(self.parts):
-                updates, new = chain(*parts).update(updates, before, params)
-                after.extend(new)
-                continue
-            for part, old in zip(parts, before, strict=True):
-                updates, new = part.update(updates, old, params, **read_by(part, extra))
-                after.append(new)
+        for part, old in zip(self.parts, state, strict=True):
+            updates, new = part.update(updates, old, params, **extra)
+            after.append(new)
         return updates, tuple(after)
+
+    def _by_groups(
+        self, groups: list[chain], updates: PyTree, state: tuple, params: PyTree | None, extra: dict[str, Any]
+    ) -> tuple[PyTree, tuple]:
+        """Neighbours that are leafwise are traced together: once per shape for all of them."""
+        after: list[Any] = []
+        for group in groups:
+            before = state[len(after) : len(after) + len(group.parts)]
+            if len(group.parts) == 1:
+                updates, new = group.parts[0].update(updates, before[0], params, **extra)
+                after.append(new)
+            else:
+                updates, news = as_part(group).update(updates, before, params, **extra)
+                after.extend(news)
+        return updates, tuple(after)
+
+
+def _groups(of: chain) -> list[chain]:
+    """The leafwise neighbours as one chain each, and every other part alone; none if that gains nothing."""
+    found: list[chain] = []
+    for leafwise, group in itertools.groupby(of.parts, lambda part: facts(part).leafwise):
+        parts = tuple(group)
+        found += [chain(*parts)] if leafwise else [chain(part) for part in parts]
+    return found if 1 < len(found) < len(of.parts) else []
 
 
 class named_chain(GradientTransformation, reach=ENTRY):
@@ -119,5 +139,5 @@ class named_chain(GradientTransformation, reach=ENTRY):
         check_names(state, list(self.names))
         after = {}
         for name, part in zip(self.names, self.parts, strict=True):
-            updates, after[name] = part.update(updates, state[name], params, **read_by(part, extra))
+            updates, after[name] = part.update(updates, state[name], params, **extra)
         return updates, after

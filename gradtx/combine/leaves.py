@@ -13,7 +13,7 @@ import jax
 
 from gradtx import tree
 from gradtx.combine.parts import check_names, part_of
-from gradtx.contract.extras import FUNCTIONS, read_by
+from gradtx.contract.extras import FUNCTIONS
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.rules.by_path import select
@@ -84,7 +84,7 @@ class masked(GradientTransformation, reach=ENTRY):
     ) -> tuple[PyTree, MaskedState]:
         mask = select(self.mask, updates if params is None else params)
         mine = None if params is None else _keep(mask, params)
-        seen = _restricted(read_by(self.inner, extra), mask, params)
+        seen = _restricted(extra, mask, params)
         new, inner = self.inner.update(_keep(mask, updates), state.inner, mine, **seen)
         rest = tree.zeros_of(updates) if self.otherwise == "freeze" else updates
         return jax.tree.map(lambda m, n, o: n if m else o, mask, new, rest), MaskedState(inner)
@@ -163,7 +163,7 @@ class partition(GradientTransformation, reach=ENTRY):
         for k, tx in self.transforms.items():
             mask = groups.get(k, updates)
             mine = None if params is None else _keep(mask, params)
-            seen = _restricted(read_by(tx, extra), mask, params)
+            seen = _restricted(extra, mask, params)
             new, after[k] = tx.update(_keep(mask, updates), state.groups[k], mine, **seen)
             out = jax.tree.map(lambda m, n, o: n if m else o, mask, new, out)
         return out, PartitionState(after)

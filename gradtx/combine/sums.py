@@ -11,7 +11,6 @@ import jax
 
 from gradtx import numerics
 from gradtx.combine.parts import check_count, part_of
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import NonNegative
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
@@ -47,12 +46,8 @@ class ratio(GradientTransformation, reach=ENTRY):
     def update(
         self, updates: PyTree, state: RatioState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, RatioState]:
-        top, numerator = self.numerator.update(
-            updates, state.numerator, params, **read_by(self.numerator, extra)
-        )
-        bottom, denominator = self.denominator.update(
-            updates, state.denominator, params, **read_by(self.denominator, extra)
-        )
+        top, numerator = self.numerator.update(updates, state.numerator, params, **extra)
+        bottom, denominator = self.denominator.update(updates, state.denominator, params, **extra)
         return divided(top, bottom, self.eps), RatioState(numerator, denominator)
 
 
@@ -97,7 +92,7 @@ class add(GradientTransformation, reach=ENTRY):
     ) -> tuple[PyTree, tuple]:
         check_count(state, self.terms)
         results = [
-            term.update(updates, before, params, **read_by(term, extra))
+            term.update(updates, before, params, **extra)
             for term, before in zip(self.terms, state, strict=True)
         ]
         total = jax.tree.map(lambda first, *rest: sum(rest, first), *(u for u, _ in results))

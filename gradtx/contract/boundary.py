@@ -1,39 +1,47 @@
 """What surrounds every `init` and `update`, so that no transformation has to do it itself.
 
+The outermost call crosses the boundary:
+
 - Updates are computed in at least float32 and come out, rounded once, in the dtype they came in.
-- Updates and parameters must have one structure and the same shapes, a state must be of the
-  class that `init` is annotated to return, extra arguments must be known: errors name the leaf or
-  the argument, and the outermost transformation.
-- Where there are schedules, the outermost transformation looks them up: see `runtime.py`.
+- Updates and parameters must have one structure and the same shapes, extra arguments must be known. Errors
+  name the leaf or the argument, and the transformation that was called.
+
+A call of what a transformation holds runs inside (see `running`), and does only what is its own:
+
+- It is handed those of the extra arguments that it reads, so that whoever holds it may hand on all of them.
+- Its state must be of the class that `init` is annotated to return.
+- Where it has schedules of its own, it looks them up: see `runtime`.
 - What is leafwise is traced once per shape.
+- An exception is given a note that says in which part it was raised.
 """
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import contextvars
 import functools
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
+
 from gradtx import tree
-from gradtx.contract.clock import follows
 from gradtx.contract.extras import check_extra, keywords
+from gradtx.contract.facts import Facts
 from gradtx.contract.leafwise import update_each
-from gradtx.contract.reach import is_leafwise, takes_examples
+from gradtx.contract.protocol import Transformation
+from gradtx.contract.running import Frame, running, tell
 from gradtx.contract.runtime import HyperparamsState, advance, begin
 from gradtx.tree import MismatchError, PyTree
-from gradtx.values.value import per_class
+from gradtx.values.value import kept
 
-__all__ = ["InitCall", "guard_init", "guard_update", "init_calls", "state_class"]
+__all__ = ["InitCall", "guard_init", "guard_update", "init_calls"]
 
 
 class InitCall(NamedTuple):
     """One call of an `init`, and those that it made."""
 
-    tx: Any
+    tx: Transformation
     state: PyTree
     inner: list[InitCall]
 
@@ -53,72 +61,109 @@ def init_calls() -> Iterator[list[InitCall]]:
 
 
 def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
-    """`init` of a transformation, guarded."""
+    """`init` of a transformation, with what surrounds it."""
 
     @functools.wraps(init)
-    def guarded(self: Any, params: PyTree) -> Any:
+    def bounded(self: Any, params: PyTree) -> Any:
         calls = _calls.get()
         if calls is None:
-            return named(self, params)
+            return run(self, params)
         with init_calls() as inner:
-            state = named(self, params)
+            state = run(self, params)
         calls.append(InitCall(self, state, inner))
         return state
 
-    def named(self: Any, params: PyTree) -> Any:
+    def run(self: Any, params: PyTree) -> Any:
+        known = kept(Facts, self)
+        frame = Frame(self, known.runs, known.parts, running.get(), each=False)
+        token = running.set(frame)
         try:
-            return begin(self, params, {}) if follows(self) else init(self, params)
-        except MismatchError as error:
-            error.owner = type(self).__name__
+            return begin(self, params, {}) if known.follows else init(self, params)
+        except Exception as error:
+            tell(error, frame)
+            if isinstance(error, MismatchError):
+                error.owner = type(self).__name__
             raise
+        finally:
+            running.reset(token)
 
-    return guarded
+    return bounded
 
 
-def guard_update(update: Callable[..., Any]) -> Callable[..., Any]:
-    """`update` of a transformation, guarded."""
+def guard_update(update: Callable[..., Any], expands: bool = False) -> Callable[..., Any]:
+    """`update` of a transformation, with what surrounds it.
+
+    Args:
+        update: as the class defines it.
+        expands: whether it is that of composites: what they expand to is then run in its place.
+    """
+
     reads, takes_all = keywords(update)
 
     @functools.wraps(update)
-    def guarded(
+    def bounded(
         self: Any, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, PyTree]:
+        known = kept(Facts, self)
+        around = running.get()
+        given = updates
+        if around is not None:
+            for part in around.parts:
+                if part is self:
+                    frame = Frame(self, known.runs, known.parts, around, around.each)
+                    break
+            else:
+                around = None
+        if around is None:
+            traced = any(map(_is_traced, jax.tree.leaves(updates)))
+            frame = Frame(self, known.runs, known.parts, running.get(), each=traced)
+        token = running.set(frame)
         try:
-            check_extra(self, extra)
-            wide = tree.widen(updates)
-            if params is not None:
-                one = tree.one_example(updates) if takes_examples(self) else updates
-                tree.check_like(one, params, "parameters'")
-            if follows(self):
+            if around is None:
+                updates = _enter(self, known, updates, params, extra)
+            if known.follows:
                 _check_state(self, state, HyperparamsState)
-                out, after = advance(self, wide, state, params, extra)
-                return tree.cast_like(out, updates), after
-            if is_leafwise(self) and (fast := update_each(self, wide, state, params)) is not None:
-                return tree.cast_like(fast[0], updates), fast[1]
-            mine = extra if takes_all else {n: v for n, v in extra.items() if n in reads}
-            _check_state(self, state, state_class(type(self)))
-            out, after = update(self, wide, state, params, **mine)
-            return tree.cast_like(out, updates), after
-        except MismatchError as error:
-            error.owner = type(self).__name__
+                out, after = advance(self, updates, state, params, extra)
+            elif (
+                frame.each
+                and known.leafwise
+                and (fast := update_each(frame, updates, state, params)) is not None
+            ):
+                out, after = fast
+            else:
+                if known.state is not None and not isinstance(state, known.state):
+                    _check_state(self, state, known.state)
+                if expands:
+                    out, after = known.run(known.runs, updates, state, params, **known.own(extra))
+                else:
+                    mine = extra if takes_all else {n: v for n, v in extra.items() if n in reads}
+                    out, after = update(self, updates, state, params, **mine)
+        except Exception as error:
+            tell(error, frame)
+            if around is None and isinstance(error, MismatchError):
+                error.owner = type(self).__name__
+                raise error.with_traceback(None) from None  # what is below is told by the note
             raise
+        finally:
+            running.reset(token)
+        return (tree.cast_like(out, given), after) if around is None else (out, after)
 
-    return guarded
-
-
-@per_class
-def state_class(cls: type[Any]) -> type | None:
-    """The class that `init` is annotated to return, where it is one that can be checked."""
-    annotation = inspect.signature(inspect.unwrap(cls.init)).return_annotation
-    if isinstance(annotation, str):
-        scope = inspect.unwrap(cls.init).__globals__
-        annotation = scope.get(annotation, getattr(builtins, annotation, None))
-    unknown = annotation is Any or annotation is inspect.Signature.empty
-    return annotation if isinstance(annotation, type) and not unknown else None
+    return bounded
 
 
-def _check_state(self: Any, state: Any, expected: type | None) -> None:
-    if expected is None or isinstance(state, expected):
+def _enter(self: Any, known: Facts, updates: PyTree, params: PyTree | None, extra: dict[str, Any]) -> PyTree:
+    """The updates in at least float32, after everything has been looked at that came from outside."""
+    if extra or known.extras.needed:
+        check_extra(type(self).__name__, known.extras, extra)
+    wide = tree.widen(updates)
+    if params is not None:
+        one = tree.one_example(updates) if known.takes_examples else updates
+        tree.check_like(one, params, "parameters'")
+    return wide
+
+
+def _check_state(self: Any, state: PyTree, expected: type) -> None:
+    if isinstance(state, expected):
         return
     raise MismatchError(
         f"the state is of type {type(state).__name__}, expected {expected.__name__} for {self!r}. It "
@@ -126,3 +171,7 @@ def _check_state(self: Any, state: Any, expected: type | None) -> None:
         "schedule was a number, or a number a schedule: make one with init(params), or go on with "
         "resume(tx, state, params)."
     )
+
+
+def _is_traced(x: object) -> bool:
+    return isinstance(x, jax.core.Tracer)

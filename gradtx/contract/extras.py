@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 
 from gradtx.contract.clock import inside
-from gradtx.contract.memo import remembered
+from gradtx.contract.protocol import Transformation
 from gradtx.schedules.schedule import Adaptive
+from gradtx.values.value import per_class
 from gradtx.values.wording import nearest
 
 __all__ = [
@@ -18,10 +19,11 @@ __all__ = [
     "Extra",
     "arguments_of",
     "check_extra",
-    "extra_names",
+    "find_extra",
     "keywords",
     "own_arguments",
-    "read_by",
+    "read_by_class",
+    "read_of",
     "reports",
 ]
 
@@ -42,6 +44,12 @@ def keywords(update: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
     parameters = inspect.signature(update).parameters.values()
     named = {p.name: p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY}
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+@per_class
+def read_by_class(cls: type[Any]) -> tuple[dict[str, bool], bool]:
+    """`keywords` of a class's own `update`."""
+    return keywords(inspect.unwrap(cls.update))
 
 
 def own_arguments(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
@@ -74,20 +82,16 @@ class Extra(NamedTuple):
     functions: dict[str, str]  # name of a function whose own arguments may be given too: by whom it is read
 
 
-def extra_names(tx: Any) -> Extra:
-    """The extra arguments that `tx` reads, and all that it is made of."""
-    return remembered(_extra_names, tx)
-
-
-def _extra_names(tx: Any) -> Extra:
-    named, _ = keywords(inspect.unwrap(type(tx).update))
+def find_extra(tx: Transformation, parts: Iterable[Extra]) -> Extra:
+    """The extra arguments that `tx` reads, given those that its parts read."""
+    named, _ = read_by_class(type(tx))
     needed = {n: type(tx).__name__ for n, must in named.items() if must}
     optional = frozenset(n for n, must in named.items() if not must)
     open_ended, functions = tx.takes_any_extra, dict.fromkeys(tx.passes_on, type(tx).__name__)
     for level in jax.tree.leaves(tx, is_leaf=inside(tx, lambda x: isinstance(x, Adaptive))):
         if isinstance(level, Adaptive):
             needed = dict.fromkeys(reports(level), type(level).__name__) | needed
-    for more in map(extra_names, tx.made_of()):
+    for more in parts:
         needed = more.needed | needed
         optional |= more.optional
         open_ended |= more.open_ended
@@ -95,23 +99,24 @@ def _extra_names(tx: Any) -> Extra:
     return Extra(needed, optional, open_ended, functions)
 
 
-def read_by(tx: Any, extra: dict[str, Any]) -> dict[str, Any]:
-    """Of the extra arguments, those that `tx` or anything in it reads."""
-    if not extra:
-        return extra
-    needed, optional, open_ended, functions = extra_names(tx)
+def read_of(reads: Extra, extra: dict[str, Any]) -> dict[str, Any]:
+    """Of the extra arguments, those that are read."""
+    needed, optional, open_ended, functions = reads
     if open_ended:
         return extra
     passed_on = {n for f in functions if f in extra for n in arguments_of(extra[f], extra)}
     return {n: v for n, v in extra.items() if n in needed or n in optional or n in passed_on}
 
 
-def check_extra(tx: Any, extra: dict[str, Any]) -> None:
-    """Raise TypeError where `tx` needs an extra argument that is not there, or nobody reads one."""
-    needed, optional, open_ended, functions = extra_names(tx)
-    if not extra and not needed:
-        return
-    name = type(tx).__name__
+def check_extra(name: str, reads: Extra, extra: dict[str, Any]) -> None:
+    """Raise TypeError where an extra argument is needed and not there, or is there and nobody reads it.
+
+    Args:
+        name: the transformation that is called, for the message.
+        reads: what it reads.
+        extra: what it was given.
+    """
+    needed, optional, open_ended, functions = reads
     for missing in needed.keys() - extra.keys():
         raise TypeError(
             f"{name}: {needed[missing]} needs the extra argument {missing!r}: call "

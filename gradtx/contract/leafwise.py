@@ -16,14 +16,18 @@ parameters, the leaf's entry; elsewhere (counters) the whole. `init` on a `Hole`
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
+from gradtx.contract.facts import facts
 from gradtx.contract.hoist import Hoisted, hoist
-from gradtx.contract.memo import has_arrays, remembered
-from gradtx.contract.mirror import Hole, Mirror, flat
-from gradtx.tree import MismatchError, PyTree
+from gradtx.contract.mirror import flat, mirror_of
+from gradtx.contract.protocol import Transformation
+from gradtx.contract.running import Frame
+from gradtx.tree import MismatchError, PyTree, leaf_names
 from gradtx.values.value import Value
 
 __all__ = ["update_each"]
@@ -33,25 +37,25 @@ LEAVES_PER_SHAPE = 8
 """With fewer leaves of a shape, on average, its program costs more time than it saves: measured for AdamW."""
 
 
-jax.tree_util.register_pytree_node(Hole, lambda _: ((), None), lambda _, __: Hole())
-
-
-def update_each(tx: Any, updates: PyTree, state: PyTree, params: PyTree | None) -> Any:
-    """`tx.update(updates, state, params)` leaf by leaf, or None where that does not apply.
+def update_each(
+    frame: Frame, updates: PyTree, state: PyTree, params: PyTree | None
+) -> tuple[PyTree, PyTree] | None:
+    """The update of what is running leaf by leaf, or None where that does not apply.
 
     It applies while tracing, where shapes repeat, and if the state fits: a state that does not is left
     to the ordinary path, which says what is wrong with it.
 
     Args:
-        tx: a leafwise transformation.
+        frame: the call that is running, of a leafwise transformation.
         updates: in at least float32.
-        state: the state of `tx`.
+        state: the state of the transformation.
         params: the parameters, of the structure of `updates`, or None.
     """
     leaves, structure = flat(updates)
-    if len(leaves) < 2 or not any(isinstance(x, jax.core.Tracer) for x in leaves):
+    if len(leaves) < max(LEAVES_PER_SHAPE, 2):
         return None
-    mirror = remembered(Mirror, tx)
+    tx = frame.tx
+    mirror = mirror_of(tx)
     try:
         parts = mirror.split(state, structure)
     except ValueError:
@@ -69,15 +73,34 @@ def update_each(tx: Any, updates: PyTree, state: PyTree, params: PyTree | None) 
         kinds.setdefault((_types(own), own_structure), []).append(i)
     if len(leaves) < LEAVES_PER_SHAPE * len(kinds):
         return None
+
+    def one(own_structure: Any, own: list[Any], shared: list[Any]) -> tuple[PyTree, PyTree]:
+        numbers, common = jax.tree.unflatten(shared_structure, shared)
+        whole = (
+            without_numbers if isinstance(without_numbers, Value) else without_numbers.with_arrays(numbers)
+        )
+        update, param, mine = jax.tree.unflatten(own_structure, own)
+        known = facts(whole)  # type: ignore[arg-type]
+        frame.runs, frame.parts = known.runs, known.parts
+        new, state = known.run(known.runs, update, mirror.assemble(mine, common), param)
+        mine, common = mirror.take_apart(state)
+        return (new, mine), common
+
     plans: list[_Plan] = []
+    before = frame.runs, frame.parts
+    frame.each = False
     try:
-        for own, own_structure in kinds:
-            plan = _plan(without_numbers, own, own_structure, _types(shared), shared_structure)
+        for (own, own_structure), alike in kinds.items():
+            frame.leaf = leaf_names(updates)[alike[0]]
+            plan = _plan(functools.partial(one, own_structure), own, _types(shared))
             if plan is None:
                 return None
             plans.append(plan)
     except MismatchError:
         return None  # the ordinary path names the leaf
+    finally:
+        frame.runs, frame.parts = before
+        frame.each, frame.leaf = True, ""
     results: list[Any] = [None] * len(leaves)
     counters: list[Any] = []
     for plan, alike in zip(plans, kinds.values(), strict=True):
@@ -96,31 +119,25 @@ class _Plan(NamedTuple):
 
 
 def _plan(
-    tx: Any, own: tuple[Any, ...], own_structure: Any, shared: tuple[Any, ...], shared_structure: Any
+    one: Callable[[list[Any], list[Any]], tuple[PyTree, PyTree]],
+    own: tuple[Any, ...],
+    shared: tuple[Any, ...],
 ) -> _Plan | None:
-    """The program of `tx` for leaves of these types.
+    """The program for leaves of these types.
 
     Args:
-        tx: the transformation; without those of its numbers that are arrays.
+        one: the arrays of a leaf and what all leaves share -> the leaf's results, and what all share then.
         own: types of the leaf's arrays.
-        own_structure: of its update, its parameter and its state.
         shared: types of what all leaves share.
-        shared_structure: of the numbers of `tx` that are arrays, and of the counters.
     """
     structures: list[Any] = []
 
-    def one(own: list[Any], shared: list[Any]) -> tuple[list[Any], list[Any]]:
-        numbers, common = jax.tree.unflatten(shared_structure, shared)
-        whole: Any = tx if isinstance(tx, Value) else tx.with_arrays(numbers)
-        update, param, mine = jax.tree.unflatten(own_structure, own)
-        mirror = remembered(Mirror, whole)
-        new, state = whole.update(update, mirror.assemble(mine, common), param)
-        mine, common = mirror.take_apart(state)
-        (results, structure), (counters, common_structure) = flat((new, mine)), flat(common)
-        structures[:] = [structure, common_structure]
+    def lists(own: list[Any], shared: list[Any]) -> tuple[list[Any], list[Any]]:
+        (results, structure), (counters, shared_structure) = map(flat, one(own, shared))
+        structures[:] = [structure, shared_structure]
         return results, counters
 
-    split = hoist(one, list(own), list(shared))
+    split = hoist(lists, list(own), list(shared))
     return None if split is None else _Plan(split, *structures)
 
 
@@ -139,11 +156,11 @@ class _WithoutArrays(NamedTuple):
         return jax.tree.unflatten(self.structure, [next(following) if x is None else x for x in self.rest])
 
 
-def _arrays_apart(tx: Any) -> tuple[list[Any], Any]:
-    if not has_arrays(tx):
-        return [], tx
+def _arrays_apart(tx: Transformation) -> tuple[list[Any], Any]:
     numbers, structure = flat(tx)
     arrays = [isinstance(x, jax.Array) for x in numbers]
+    if not any(arrays):
+        return [], tx
     rest = tuple(None if is_array else x for x, is_array in zip(numbers, arrays, strict=True))
     return [x for x, is_array in zip(numbers, arrays, strict=True) if is_array], _WithoutArrays(
         structure, rest

@@ -6,13 +6,18 @@ from typing import Any
 
 import jax
 
+from gradtx.contract.protocol import Transformation
 from gradtx.tree import PyTree
+from gradtx.values.value import kept
 
-__all__ = ["Hole", "Mirror"]
+__all__ = ["Hole", "Mirror", "flat", "mirror_of"]
 
 
 class Hole:
     """Stands for the parameters: a container without leaves."""
+
+
+jax.tree_util.register_pytree_node(Hole, lambda _: ((), None), lambda _, __: Hole())
 
 
 def _is_hole(x: Any) -> bool:
@@ -20,9 +25,12 @@ def _is_hole(x: Any) -> bool:
 
 
 class Mirror:
-    """Which parts of a transformation's state mirror the parameters; the rest, counters, leaves share."""
+    """Splits a state into the parts that have one entry per parameter and the parts that all leaves share.
 
-    def __init__(self, tx: Any) -> None:
+    Moments mirror the parameters; counters are shared.
+    """
+
+    def __init__(self, tx: Transformation) -> None:
         where, self._layout = flat(tx.init(Hole()), is_leaf=_is_hole)
         self.mirrors = [_is_hole(x) for x in where]
 
@@ -62,4 +70,10 @@ class Mirror:
 
 
 def flat(tree: PyTree, is_leaf: Any = None) -> tuple[list[Any], Any]:
+    """`jax.tree.flatten`, with a type for what it returns."""
     return jax.tree.flatten(tree, is_leaf=is_leaf)  # jax has no types for treedefs
+
+
+def mirror_of(tx: Transformation) -> Mirror:
+    """How the state of `tx` mirrors the parameters."""
+    return kept(Mirror, tx)  # type: ignore[arg-type]

@@ -22,9 +22,11 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
-from gradtx.contract.clock import inside, is_transformation
-from gradtx.contract.extras import read_by, reports
+from gradtx.contract.clock import inside
+from gradtx.contract.extras import reports
 from gradtx.contract.names import named
+from gradtx.contract.protocol import Transformation, is_transformation
+from gradtx.contract.running import as_part
 from gradtx.schedules.schedule import Adaptive, Schedule, known_level, read
 from gradtx.tree import PyTree
 from gradtx.values.value import Value
@@ -51,29 +53,29 @@ class HyperparamsState(NamedTuple):
     inner: PyTree  # the transformation's own state
 
 
-def numbers_of(tx: Any) -> dict[str, Any]:
+def numbers_of(tx: Transformation) -> dict[str, Any]:
     """Every number in `tx` by its name: those in schedules too."""
     return {name: x for name, x in _named(tx, lambda x: False)[0] if not isinstance(x, Value)}
 
 
-def hyperparameters_of(tx: Any) -> list[str]:
+def hyperparameters_of(tx: Transformation) -> list[str]:
     """The names of the numbers in `tx`, and of the schedules."""
     return list(dict.fromkeys([*(name for name, _ in _of(tx, Schedule)), *numbers_of(tx)]))
 
 
-def check_numbers(tx: Any, changed: Mapping[str, Any]) -> None:
+def check_numbers(tx: Transformation, changed: Mapping[str, Any]) -> None:
     """Raise what the constructors in `tx` say to these numbers, by name."""
     tx = _put(tx, lambda x: False, lambda name, number: changed.get(name, number))
     jax.tree.map(_check, tx, is_leaf=lambda x: isinstance(x, Value) and x is not tx)
-    tx.__post_init__()
+    tx.__post_init__()  # type: ignore[attr-defined]
 
 
 def _check(x: Any) -> None:
     if isinstance(x, Value):
-        check_numbers(x, {})
+        check_numbers(x, {})  # type: ignore[arg-type]
 
 
-def begin(tx: Any, params: PyTree, chosen: Mapping[str, Any]) -> HyperparamsState:
+def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, Any]) -> HyperparamsState:
     """The state before the first update.
 
     Args:
@@ -89,7 +91,7 @@ def begin(tx: Any, params: PyTree, chosen: Mapping[str, Any]) -> HyperparamsStat
 
 
 def advance(
-    tx: Any, updates: PyTree, state: HyperparamsState, params: PyTree | None, extra: dict[str, Any]
+    tx: Transformation, updates: PyTree, state: HyperparamsState, params: PyTree | None, extra: dict[str, Any]
 ) -> tuple[PyTree, HyperparamsState]:
     """One update of `tx`, with the hyperparameters of this step."""
     tuned = state.hyperparams
@@ -100,7 +102,7 @@ def advance(
         for name, level in _of(tx, Adaptive)
     }
     now, scheduled = _at(tx, state.step, memory)
-    out, inner = now.update(updates, state.inner, params, **read_by(now, extra))
+    out, inner = as_part(now).update(updates, state.inner, params, **extra)
     step = numerics.safe_increment(state.step)
     return out, HyperparamsState(step, tuned, scheduled, memory, inner)
 
@@ -127,7 +129,7 @@ def _is_held(x: Any) -> bool:
     return isinstance(x, HyperparamsState)
 
 
-def _at(tx: Any, step: jax.Array, memory: dict[str, PyTree]) -> tuple[Any, dict[str, jax.Array]]:
+def _at(tx: Transformation, step: jax.Array, memory: dict[str, PyTree]) -> tuple[Any, dict[str, jax.Array]]:
     """`tx` with numbers where it has schedules, and those numbers by name."""
 
     def level(name: str, node: Any) -> Any:
@@ -140,15 +142,16 @@ def _at(tx: Any, step: jax.Array, memory: dict[str, PyTree]) -> tuple[Any, dict[
     return _put(tx, lambda x: isinstance(x, Schedule), lambda name, node: found.get(name, node)), found
 
 
-def _of(tx: Any, cls: type) -> list[tuple[str, Any]]:
+def _of(tx: Transformation, cls: type) -> list[tuple[str, Any]]:
     pairs, _ = _named(tx, lambda x: isinstance(x, cls))
     return [(name, node) for name, node in pairs if isinstance(node, cls)]
 
 
-def _put(tx: Any, is_leaf: Callable[[Any], bool], new: Callable[[str, Any], Any]) -> Any:
+def _put(tx: Transformation, is_leaf: Callable[[Any], bool], new: Callable[[str, Any], Any]) -> Any:
     pairs, structure = _named(tx, is_leaf)
     return jax.tree.unflatten(structure, [new(name, node) for name, node in pairs])
 
 
-def _named(tx: Any, is_leaf: Callable[[Any], bool]) -> tuple[list[tuple[str, Any]], Any]:
-    return named(tx, is_transformation, inside(tx, is_leaf))
+def _named(tx: Transformation, is_leaf: Callable[[Any], bool]) -> tuple[list[tuple[str, Any]], Any]:
+    value: Any = tx  # a value too, which a protocol can't say
+    return named(value, is_transformation, inside(tx, is_leaf))

@@ -4,7 +4,7 @@ There are two ways to define a transformation. An *atom* says how to step: a sub
 `GradientTransformation` with `init` and `update`. A *composite* says what it is made of: a
 subclass of `Composite` with `expand()`.
 
-Whatever the subclass writes, its `init` and `update` are guarded: see `guard.py`.
+What surrounds every `init` and `update`, whatever the subclass writes, is in `boundary`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from gradtx.contract.boundary import guard_init, guard_update
-from gradtx.contract.memo import remembered_by_value
 from gradtx.contract.reach import ENTRY, Reach
-from gradtx.tree import PyTree
+from gradtx.tree import MismatchError, PyTree
 from gradtx.values.kinds import Kind
-from gradtx.values.value import Value
+from gradtx.values.value import Value, kept
 
 __all__ = ["Composite", "EmptyState", "GradientTransformation", "need_params", "values_in"]
 
@@ -32,7 +31,9 @@ class EmptyState(NamedTuple):
 def need_params(self: GradientTransformation, params: PyTree | None) -> PyTree:
     """`params`, or an error that says who needs them."""
     if params is None:
-        raise ValueError(f"{type(self).__name__} needs the parameters: call update(updates, state, params).")
+        raise MismatchError(
+            f"{type(self).__name__} needs the parameters: call update(updates, state, params)."
+        )
     return params
 
 
@@ -74,7 +75,7 @@ class GradientTransformation(Value, abstract=True):
         if "init" in vars(cls):
             cls.init = guard_init(cls.init)  # type: ignore[method-assign]
         if "update" in vars(cls):
-            cls.update = guard_update(cls.update)  # type: ignore[method-assign]
+            cls.update = guard_update(cls.update, expands="is_composite" in vars(cls))  # type: ignore[method-assign]
 
     is_composite: ClassVar[bool] = False
     own_clock: ClassVar[bool] = False
@@ -140,7 +141,7 @@ class Composite(GradientTransformation, abstract=True, reach=ENTRY):
         self._expansion()  # options that exclude each other are refused here, not at init
 
     def _expansion(self) -> GradientTransformation:
-        return remembered_by_value(_expand, self)
+        return kept(_expand, self)
 
     def made_of(self) -> list[GradientTransformation]:
         return [self._expansion()]

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.contract.extras import read_by
+from gradtx.contract.facts import facts, read_by
 from gradtx.contract.foreign import instead
-from gradtx.contract.reach import takes_examples
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.gallery.surfaces import Surface
 from gradtx.optimizers.adagrad import adagrad
@@ -131,7 +130,7 @@ def _walk(
         point, state = carry
         value, grad = jax.value_and_grad(surface)(point)
         extra = {"value": value, "grad": grad, "value_fn": surface, "obj_fn": surface, "grad_fn": grad_fn}
-        grads = jax.jacrev(examples)(point) if takes_examples(tx) else grad
+        grads = jax.jacrev(examples)(point) if facts(tx).takes_examples else grad
         updates, state = tx.update(grads, state, point, **read_by(tx, extra))
         return (apply_updates(point, updates), state), (point, value)
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx.combine import MaskedNode
-from gradtx.contract.reach import Reach, is_leafwise, names_leaves, reach_of
+from gradtx.contract.facts import facts
+from gradtx.contract.reach import Reach
 from gradtx.laws.compare import ROUNDINGS, differences, numbers, pairs, raised
 from gradtx.laws.report import Finding, Skip, law
 from gradtx.laws.trial import STEPS, Trial, as_traced, in_dtype, replacing, stack, unhashable
@@ -69,7 +70,7 @@ def is_deterministic(trial: Trial) -> Iterator[Finding]:
 @law("update", "Say reach = Reach.ENTRY or LEAF only of a class that reads no other leaf than its own.", RUNS)
 def leafwise_is_leaf_by_leaf(trial: Trial) -> Iterator[Finding]:
     """If it says that it is leafwise, no leaf's update depends on another leaf."""
-    if not is_leafwise(trial.tx):
+    if not facts(trial.tx).leafwise:
         raise Skip("it may read other leaves, their names, or extra arguments")
     at, change = replacing(trial.params, lambda _: True, lambda x: x * jnp.asarray(2.0, x.dtype))
 
@@ -85,7 +86,7 @@ def leafwise_is_leaf_by_leaf(trial: Trial) -> Iterator[Finding]:
 @law("update", "Say reach = Reach.ENTRY or OTHERS only of a class that asks no leaf for its shape.", RUNS)
 def packs(trial: Trial) -> Iterator[Finding]:
     """If it says that it asks for no leaf as a whole, it gives the same of packed leaves."""
-    if Reach.LEAF in reach_of(trial.tx) or names_leaves(trial.tx) or trial.extra:
+    if Reach.LEAF in facts(trial.tx).reach or facts(trial.tx).names_leaves or trial.extra:
         raise Skip("it may ask which entries make up a leaf, for the leaf's name, or for extra arguments")
     layout = packing(trial.params)
     state = trial.tx.init(layout.pack(trial.params))

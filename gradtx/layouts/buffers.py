@@ -22,11 +22,10 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradtx.contract.memo import remembered
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Labels
 from gradtx.tree import MismatchError, PyTree, check_like, leaf_names, unwrap_variables
-from gradtx.values.value import Value, static
+from gradtx.values.value import Value, kept, static
 
 __all__ = ["packing"]
 
@@ -98,7 +97,7 @@ class packing(Value):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        remembered(_places, self)  # labels that do not fit are refused here
+        kept(_places, self)  # labels that do not fit are refused here
 
     def pack(self, tree: PyTree) -> PyTree:
         """The leaves of `tree` in buffers: a copy.
@@ -111,7 +110,7 @@ class packing(Value):
         Raises:
             ValueError: the structure, a shape or the dtypes do not fit; with the leaf's path.
         """
-        places = remembered(_places, self)
+        places = kept(_places, self)
         structure: Any = jax.tree.structure(places.like)  # jax has no types for treedefs
         leaves = _fitting(tree, places.like, structure, "packed parameters'")
         names = leaf_names(places.like)
@@ -130,7 +129,7 @@ class packing(Value):
         Raises:
             ValueError: a buffer is missing or has another size.
         """
-        places = remembered(_places, self)
+        places = kept(_places, self)
         leaves, structure = jax.tree.flatten(places.like)
         sizes = [[leaves[i].size for i in own] for _, own in places.buffers]
         expected = _nested(

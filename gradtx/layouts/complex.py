@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradtx.contract.extras import read_by
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -50,7 +49,7 @@ class split_real_and_imaginary(
         **extra: Any,
     ) -> tuple[PyTree, SplitRealAndImaginaryState]:
         mine = None if params is None else _split(params)
-        out, inner = self.inner.update(_split(updates), state.inner, mine, **read_by(self.inner, extra))
+        out, inner = self.inner.update(_split(updates), state.inner, mine, **extra)
         whole = jax.tree.map(
             lambda x: jax.lax.complex(x.real, x.imaginary) if _is_pair(x) else x, out, is_leaf=_is_pair
         )

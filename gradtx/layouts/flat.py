@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 
-from gradtx.contract.extras import read_by
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.layouts.buffers import packing
 from gradtx.tree import MismatchError, PyTree
@@ -42,7 +41,7 @@ class flatten(GradientTransformation):
     def update(
         self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        mine = read_by(self.inner, extra)
+        mine = extra
         if not jax.tree.leaves(updates):
             return self.inner.update(updates, state, params, **mine)
         layout = packing(updates if params is None else params)

@@ -14,9 +14,9 @@ from typing import Any
 
 import jax
 
-from gradtx.contract.memo import remembered
-from gradtx.contract.mirror import Mirror
-from gradtx.contract.reach import LEAF, Reach, reach_of
+from gradtx.contract.facts import facts
+from gradtx.contract.mirror import mirror_of
+from gradtx.contract.reach import LEAF, Reach
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.layouts.rebuilt import rebuilt
 from gradtx.rules.by_path import select
@@ -52,7 +52,7 @@ class per_layer(Composite):
 
     def expand(self) -> GradientTransformation:
         def split(atom: GradientTransformation) -> GradientTransformation:
-            return layerwise(atom, self.stacked, self.axis) if Reach.LEAF in reach_of(atom) else atom
+            return layerwise(atom, self.stacked, self.axis) if Reach.LEAF in facts(atom).reach else atom
 
         return rebuilt(self.inner, split, again=lambda tx: self.replace(inner=tx))
 
@@ -77,7 +77,7 @@ class layerwise(GradientTransformation, reach=LEAF):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if Reach.OTHERS in reach_of(self.inner):
+        if Reach.OTHERS in facts(self.inner).reach:
             raise ValueError(
                 f"layerwise: {type(self.inner).__name__} reads leaves as wholes, and others besides its own, "
                 "so its layers can't be told apart. Split it with chain, or declare its reach: "
@@ -86,7 +86,7 @@ class layerwise(GradientTransformation, reach=LEAF):
 
     def init(self, params: PyTree) -> PyTree:
         leaves, structure = jax.tree.flatten(params)
-        mirror = remembered(Mirror, self.inner)
+        mirror = mirror_of(self.inner)
 
         def init(leaves: list[Any]) -> list[Any]:
             return mirror.split(self.inner.init(jax.tree.unflatten(structure, leaves)), structure)
@@ -100,7 +100,7 @@ class layerwise(GradientTransformation, reach=LEAF):
         self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
         leaves, structure = jax.tree.flatten(updates)
-        mirror = remembered(Mirror, self.inner)
+        mirror = mirror_of(self.inner)
 
         def update(leaves: list[Any], parts: list[Any], of: list[Any] | None) -> tuple[list[Any], list[Any]]:
             given, old = jax.tree.unflatten(structure, leaves), mirror.join(parts, structure)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import jax
 
-from gradtx.contract.reach import Reach, names_leaves, reach_of
+from gradtx.contract.facts import facts
+from gradtx.contract.reach import Reach
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.layouts.buffers import packing
 from gradtx.layouts.rebuilt import rebuilt
@@ -50,7 +51,7 @@ class packed(Composite):
 
     def expand(self) -> GradientTransformation:
         def view(part: GradientTransformation) -> GradientTransformation:
-            needs_leaves = Reach.LEAF in reach_of(part) or names_leaves(part)
+            needs_leaves = Reach.LEAF in facts(part).reach or facts(part).names_leaves
             return unpacked(part, self.layout) if needs_leaves else part
 
         return rebuilt(self.inner, view, whole=selects, again=lambda tx: self.replace(inner=tx))

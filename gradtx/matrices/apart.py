@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 
 from gradtx.combine import masked
-from gradtx.contract.extras import read_by
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.matrices.axes import Axes, axes_of, only_two
@@ -55,6 +54,6 @@ class for_matrices(GradientTransformation, reach=LEAF):
     ) -> tuple[PyTree, ForMatricesState]:
         after = []
         for part, old in zip(self._parts(updates), state, strict=True):
-            updates, new = part.update(updates, old, params, **read_by(part, extra))
+            updates, new = part.update(updates, old, params, **extra)
             after.append(new)
         return updates, ForMatricesState(*after)

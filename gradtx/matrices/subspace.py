@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.combine import MaskedNode
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Number
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
@@ -90,9 +89,7 @@ class in_subspace(GradientTransformation, reach=LEAF):
         ]
         parts = list(zip(leaves, plans, new, strict=True))
         low = [u if plan is None else plan.down(u, p) for u, plan, p in parts]
-        made, inner = self.inner.update(
-            jax.tree.unflatten(structure, low), state.inner, None, **read_by(self.inner, extra)
-        )
+        made, inner = self.inner.update(jax.tree.unflatten(structure, low), state.inner, None, **extra)
         factor = self.scale
         out = [
             y if plan is None else plan.up(y, p) * numerics.like(factor, y)

@@ -21,7 +21,6 @@ from gradtx.atoms.moments import bias_correction, ema, nesterov_terms
 from gradtx.atoms.pointwise import set_to_zero, sqrt, square
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
@@ -65,7 +64,7 @@ class belief(GradientTransformation, reach=ENTRY):
         self, updates: PyTree, state: BeliefState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, BeliefState]:
         def run(part: GradientTransformation, updates: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
-            return part.update(updates, state, params, **read_by(part, extra))
+            return part.update(updates, state, params, **extra)
 
         predicted, prediction = run(self.prediction, updates, state.prediction)
         surprise = tree.map(numerics.minus, updates, predicted)

@@ -26,7 +26,6 @@ from gradtx.atoms.moments import difference, momentum, rms
 from gradtx.atoms.pointwise import scale
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
@@ -71,7 +70,7 @@ class difference_ratio(GradientTransformation, reach=ENTRY):
         self, updates: PyTree, state: DifferenceRatioState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, DifferenceRatioState]:
         def run(part: GradientTransformation, updates: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
-            return part.update(updates, state, params, **read_by(part, extra))
+            return part.update(updates, state, params, **extra)
 
         change, last = difference().update(updates, state.difference)
         looked = jax.tree.map(lambda g, d: g + numerics.like(self.ahead, g) * d, updates, change)

@@ -28,7 +28,6 @@ from gradtx.atoms.moments.corrections import Decays, after, no_decays, weight
 from gradtx.atoms.pointwise import offset
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
 from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
@@ -92,7 +91,7 @@ class scale_by_momo(GradientTransformation, reach=OTHERS):
         loss = numerics.lerp(state.loss, given, share)
         direction, below = mean, state.denominator
         if self.denominator is not None:
-            extra = read_by(self.denominator, {"value": value, **extra})
+            extra = {"value": value, **extra}
             roots, below = self.denominator.update(updates, below, params, **extra)
             direction = jax.tree.map(lambda d, r: d / numerics.cast(r, d.dtype), mean, roots)
 

@@ -21,7 +21,6 @@ from gradtx.atoms.moments import momentum, rms
 from gradtx.atoms.pointwise import identity
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
@@ -67,7 +66,7 @@ class steady_ratio(GradientTransformation, reach=LEAF):
         self, updates: PyTree, state: SteadyRatioState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, SteadyRatioState]:
         def run(part: GradientTransformation, updates: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
-            return part.update(updates, state, params, **read_by(part, extra))
+            return part.update(updates, state, params, **extra)
 
         def shortened(u: jax.Array, g: jax.Array, d: jax.Array) -> jax.Array:
             size = numerics.rms(g / jnp.maximum(d, numerics.like(self.eps, d)))

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.atoms.moments import ema, momentum
-from gradtx.contract.extras import read_by
 from gradtx.contract.foreign import as_transformation
 from gradtx.contract.hyperparameters import Decay, DtypeName
 from gradtx.contract.reach import TREE
@@ -163,7 +162,7 @@ class monitor(GradientTransformation, reach=TREE):
         found, after = {}, []
         for (name, m), state in zip(self.measures.items(), states, strict=True):
             if isinstance(m, GradientTransformation):
-                found[name], state = m.update(updates, state, params, **read_by(m, extra))
+                found[name], state = m.update(updates, state, params, **extra)
             else:
                 found[name], state = m.update(updates, state)
             after.append(state)

@@ -23,7 +23,7 @@ from typing import Any
 
 import jax
 
-from gradtx.contract.extras import read_by
+from gradtx.contract.facts import read_by
 from gradtx.contract.foreign import as_transformation
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree

@@ -42,7 +42,8 @@ class MismatchError(ValueError):
         self.problem, self.owner = problem, ""
 
     def __str__(self) -> str:
-        return f"{self.owner}: {self.problem}" if self.owner else self.problem
+        by_name = self.owner and not self.problem.startswith(self.owner)
+        return f"{self.owner}: {self.problem}" if by_name else self.problem
 
 
 def map(f: Callable[..., Any], tree: PyTree, *rest: PyTree, what: str = "state's") -> PyTree:  # noqa: A001
@@ -57,9 +58,15 @@ def map(f: Callable[..., Any], tree: PyTree, *rest: PyTree, what: str = "state's
     Raises:
         MismatchError: a structure or a leaf's shape differs; the message has the leaf's path.
     """
+    leaves, structure = jax.tree.flatten(tree)
+    others = []
     for other in rest:
-        check_like(tree, other, what)
-    return jax.tree.map(f, tree, *rest)
+        there, other_structure = jax.tree.flatten(other)
+        if structure != other_structure or _shapes_of(leaves) != _shapes_of(there):  # type: ignore[operator]
+            check_like(tree, other, what)
+        others.append(there)
+    # Not jax.tree.map: it flattens again, and its calls take as long as a small leaf's arithmetic.
+    return jax.tree.unflatten(structure, list(builtins.map(f, leaves, *others)))
 
 
 def check_like(tree: PyTree, other: PyTree, what: str) -> None:

@@ -31,7 +31,7 @@ from gradtx.values.equality import UnhashableError, hash_key, same
 from gradtx.values.kinds import Flag, Integer, Kind, Real, kind_of
 from gradtx.values.wording import nearest
 
-__all__ = ["Value", "accepted", "is_off", "optional", "per_class", "static"]
+__all__ = ["Value", "accepted", "is_off", "kept", "optional", "per_class", "static"]
 
 Result = TypeVar("Result")
 
@@ -61,6 +61,23 @@ def per_class(f: Callable[[type[Any]], Result]) -> Callable[[type[Any]], Result]
     return cached
 
 
+def kept(f: Callable[[Any], Result], value: Value) -> Result:
+    """f(value), computed once and kept on the value itself.
+
+    What is found out about a value lives as long as the value does: no key has to be compared, nothing is
+    cleared under another thread, and no array outlives what holds it.
+    """
+    try:
+        facts = value._facts
+    except AttributeError:
+        facts = {}
+        object.__setattr__(value, "_facts", facts)
+    try:
+        return facts[f]
+    except KeyError:
+        return facts.setdefault(f, f(value))
+
+
 def is_off(value: Any) -> bool:
     """Whether an `optional` field holds the Python zero (or None) that switches its term off."""
     return value is None or (isinstance(value, float) and value == 0.0)
@@ -77,9 +94,10 @@ class Value:
     kinds: ClassVar[dict[Any, Kind]] = {float: Real(), int: Integer(), bool: Flag()}
     """What a field accepts, by its annotation."""
 
-    __slots__ = ("_hashed",)  # beside the fields, which are in __dict__
+    __slots__ = ("_facts", "_hashed")  # beside the fields, which are in __dict__
 
     _abstract: ClassVar[bool] = True
+    _facts: dict[Callable[[Any], Any], Any]
     _hashed: int
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
@@ -170,7 +188,7 @@ class Value:
             ) from None
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self)  # without the hash, which is another one in another process
+        return vars(self)  # without the hash, which is another one in another process, and the facts
 
 
 # ---------------------------------------------------------------- pytree

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.atoms.pointwise import identity
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import DtypeName
 from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation
@@ -99,7 +98,7 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
 
         def run() -> tuple[PyTree, PyTree]:
             gathered = self._gathered(updates, grown, weights)
-            return self.inner.update(gathered, state.inner, params, **read_by(self.inner, extra))
+            return self.inner.update(gathered, state.inner, params, **extra)
 
         out, inner = cond(complete, run, lambda: (tree.zeros_of(updates), state.inner))
         # Behind the branch, which only reads it: out of it, XLA for CPU would copy it.

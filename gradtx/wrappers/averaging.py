@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 
 from gradtx import numerics, tree
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation, need_params
@@ -56,7 +55,7 @@ class average_params(GradientTransformation, reach=ENTRY):
         self, updates: PyTree, state: AverageParamsState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, AverageParamsState]:
         params = need_params(self, params)
-        steps, inner = self.inner.update(updates, state.inner, params, **read_by(self.inner, extra))
+        steps, inner = self.inner.update(updates, state.inner, params, **extra)
         # Where the parameters will be: rounded to their dtype, as they are then.
         moved = tree.widen(tree.cast_like(apply_updates(tree.widen(params), steps), params))
         weight = numerics.complement(self.decay)

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Positive
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
@@ -61,7 +60,7 @@ class cautious(GradientTransformation, reach=LEAF):
     def update(
         self, updates: PyTree, state: CautiousState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, CautiousState]:
-        direction, inner = self.inner.update(updates, state.inner, params, **read_by(self.inner, extra))
+        direction, inner = self.inner.update(updates, state.inner, params, **extra)
 
         def agreeing(u: jax.Array, g: jax.Array) -> jax.Array:
             # By signs: the product of two small numbers is 0.

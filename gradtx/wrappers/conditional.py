@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.contract.extras import read_by
 from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.numerics.dispatch import cond
@@ -40,7 +39,7 @@ def run_if(
     """
 
     def run() -> tuple[PyTree, PyTree]:
-        return inner.update(updates, state, params, **read_by(inner, extra))
+        return inner.update(updates, state, params, **extra)
 
     return cond(condition, run, lambda: (otherwise(updates), state))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradtx.contract.extras import read_by
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
@@ -37,4 +36,4 @@ class with_extra_args_support(GradientTransformation, reach=ENTRY, takes_any_ext
     def update(
         self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        return self.tx.update(updates, state, params, **read_by(self.tx, extra))
+        return self.tx.update(updates, state, params, **extra)

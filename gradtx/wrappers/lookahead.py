@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Hyperparameter, Scalar
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation, need_params
@@ -62,7 +61,7 @@ class lookahead(GradientTransformation, reach=ENTRY):
     ) -> tuple[PyTree, LookaheadState]:
         params = need_params(self, params)
         fast = self.fast_optimizer
-        steps, inner = fast.update(updates, state.inner, params, **read_by(fast, extra))
+        steps, inner = fast.update(updates, state.inner, params, **extra)
         step = state.step + 1
         sync = step == self.sync_period
         alpha: Any = self.slow_step_size  # no schedule by now

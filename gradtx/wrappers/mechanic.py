@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics, tree
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import NonNegative, Positive
 from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import GradientTransformation, need_params
@@ -83,7 +82,7 @@ class mechanize(GradientTransformation, reach=OTHERS):
         self, updates: PyTree, state: MechanicState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, MechanicState]:
         params, base = need_params(self, params), self.base_optimizer
-        steps, inner = base.update(updates, state.inner, params, **read_by(base, extra))
+        steps, inner = base.update(updates, state.inner, params, **extra)
         before = jnp.sum(state.scales) + (0.0 if self.store_delta else numerics.like(self.eps, state.scales))
         moved = tree.map(lambda u, s, p: numerics.cast(p, s.dtype) - s, updates, state.start, params)
         way = state.way if self.store_delta else moved

@@ -19,7 +19,6 @@ from gradtx import numerics, tree
 from gradtx.atoms.norms import normalize_by_update_norm
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.contract.extras import read_by
 from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.numerics.dispatch import cond
@@ -72,7 +71,7 @@ class sam_in_turn(GradientTransformation, reach=TREE, may_skip=True):
 
         def descend() -> tuple[PyTree, tuple[PyTree, PyTree]]:
             at = tree.cast_like(true, params)
-            steps, after = self.optimizer.update(updates, before[0], at, **read_by(self.optimizer, extra))
+            steps, after = self.optimizer.update(updates, before[0], at, **extra)
             back = jax.tree.map(
                 lambda u, c, p: numerics.cast(c, u.dtype) - numerics.cast(p, u.dtype) + u, steps, true, params
             )
@@ -132,14 +131,14 @@ class sam_at_once(GradientTransformation, reach=TREE, may_skip=True):
                 grads = jax.lax.pmean(grads, self.batch_axis_name)
             tree.check_like(updates, grads, "gradient's")
             grads = tree.cast_like(grads, updates)
-        out, inner = self.optimizer.update(grads, state.opt_state, params, **read_by(self.optimizer, extra))
+        out, inner = self.optimizer.update(grads, state.opt_state, params, **extra)
         return out, SamAtOnceState(inner, self.adv_optimizer.init(params) if self.reset_state else adversary)
 
 
 def _uphill(
     adversary: GradientTransformation, grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, Any]
 ) -> tuple[PyTree, PyTree]:
-    steps, after = adversary.update(grads, state, params, **read_by(adversary, extra))
+    steps, after = adversary.update(grads, state, params, **extra)
     return jax.tree.map(jnp.negative, steps), after
 
 

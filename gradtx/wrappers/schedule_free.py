@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import DtypeName, Hyperparameter, NonNegative, Rate, Scalar
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation, need_params
@@ -81,7 +80,7 @@ class schedule_free(GradientTransformation, reach=ENTRY):
         self, updates: PyTree, state: ScheduleFreeState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, ScheduleFreeState]:
         params, base = need_params(self, params), self.base_optimizer
-        steps, inner = base.update(updates, state.base_optimizer_state, params, **read_by(base, extra))
+        steps, inner = base.update(updates, state.base_optimizer_state, params, **extra)
         mix = jnp.asarray(self.b1, state.b1.dtype)
         largest = jnp.maximum(state.max_lr, jnp.asarray(self.learning_rate, state.max_lr.dtype))
         # In units of the last weight the sum grows by 1 and stays exact; a sum of λ² loses its digits.

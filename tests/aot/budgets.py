@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import make_step, make_train_step, traffic
-from gradtx.contract.extras import extra_names
+from gradtx.contract.facts import facts
 from tests.aot.rows import ROWS, count, quadratic
 from tests.aot.targets import compile_for
 
@@ -58,7 +58,7 @@ def measure(name: str, target: str) -> Figures:
     row = ROWS[name]
     params, state = row.shapes(LAYERS)
     tx = row.make()
-    needed = extra_names(tx).needed
+    needed = facts(tx).extras.needed
     calls = "obj_fn" in needed
     step = make_train_step(quadratic, tx) if calls else make_step(tx)
     extra = {n: jax.ShapeDtypeStruct((), jnp.float32) for n in needed if not calls}  # a loss

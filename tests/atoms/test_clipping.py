@@ -13,7 +13,7 @@ import optax
 import pytest
 
 import gradtx
-from gradtx.contract.reach import is_leafwise
+from gradtx.contract.facts import facts
 from tests import whole
 
 optaxs = importlib.import_module(optax.adaptive_grad_clip.__module__)
@@ -358,7 +358,7 @@ every_clip = pytest.mark.parametrize(("make", "name", "alone"), CLIPS.values(), 
 
 @every_clip
 def test_what_needs_its_leaf_alone_says_so(make, name: str, alone: bool) -> None:
-    assert is_leafwise(make(**{name: 0.1})) == alone
+    assert facts(make(**{name: 0.1})).leafwise == alone
 
 
 @every_clip

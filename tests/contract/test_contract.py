@@ -10,7 +10,7 @@ import pytest
 
 import gradtx
 from gradtx import adam, adamw, chain, ema
-from gradtx.contract.reach import reach_of
+from gradtx.contract.facts import facts
 
 PARAMS = {"dense": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}}
 
@@ -275,7 +275,7 @@ def test_apply_updates_refuses_another_shape_with_the_path() -> None:
     ids=lambda x: type(x).__name__,
 )
 def test_a_transformation_reaches_as_far_as_what_it_is_made_of(tx, reach) -> None:
-    assert reach_of(tx) == reach
+    assert facts(tx).reach == reach
 
 
 @pytest.mark.parametrize(

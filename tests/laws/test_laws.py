@@ -19,9 +19,9 @@ import pytest
 
 import gradtx
 from gradtx import GradientTransformation, Schedule, laws, static
-from gradtx.contract.extras import extra_names
+from gradtx.contract.facts import facts
 from gradtx.contract.hyperparameters import Hyperparameter
-from gradtx.contract.reach import Reach, is_leafwise, names_leaves, reach_of
+from gradtx.contract.reach import Reach
 from gradtx.rules.masks import Mask
 from gradtx.values.kinds import Integer, Real
 from tests.laws.broken import BROKEN
@@ -242,7 +242,7 @@ EXTRA = {
 
 
 def extra_of(tx: GradientTransformation, params) -> dict:
-    return {n: EXTRA[n](params) for n in extra_names(tx).needed}
+    return {n: EXTRA[n](params) for n in facts(tx).extras.needed}
 
 
 def check(name: str, tx: GradientTransformation, params=None) -> None:
@@ -254,8 +254,8 @@ def check(name: str, tx: GradientTransformation, params=None) -> None:
     assert skipped == (
         DOES_NOT_APPLY.get(name, set())
         | (set() if has_numbers else NUMBERS)
-        | (set() if is_leafwise(tx) else leafwise)
-        | ({"packs"} if Reach.LEAF in reach_of(tx) or names_leaves(tx) or extra else set())
+        | (set() if facts(tx).leafwise else leafwise)
+        | ({"packs"} if Reach.LEAF in facts(tx).reach or facts(tx).names_leaves or extra else set())
     )
 
 

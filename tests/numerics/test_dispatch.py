@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradtx
-from gradtx.contract.extras import extra_names
+from gradtx.contract.facts import facts
 from gradtx.numerics.dispatch import cond, while_loop
 
 
@@ -83,7 +83,7 @@ def test_eagerly_nothing_is_compiled_anew_at_each_step(name: str) -> None:
         return jnp.sum(jnp.square(params["w"]))
 
     every = {"value_fn": loss, "value": loss(params), "grad": params}
-    extra = {needed: every[needed] for needed in extra_names(tx).needed}
+    extra = {needed: every[needed] for needed in facts(tx).extras.needed}
 
     def step(state):
         return tx.update(params, state, params, **extra)[1]

@@ -22,8 +22,9 @@ import numpy as np
 import pytest
 
 import gradtx
+from gradtx.contract.facts import facts
 from gradtx.contract.hyperparameters import Hyperparameter
-from gradtx.contract.reach import Reach, names_leaves, reach_of
+from gradtx.contract.reach import Reach
 from tests import whole
 from tests.compiling import AS_BY_DEFAULT
 from tests.reference.muon import orthogonalized
@@ -630,7 +631,7 @@ def train_many(runs, dtype, options=None) -> list:
     given = given, [np.stack(x).astype(dtype) for x in zip(*gradients(), strict=True)]
 
     def run(txs, params, grads):
-        few = slice(1 if reach_of(txs[0]) == Reach.ENTRY and not names_leaves(txs[0]) else None)
+        few = slice(1 if facts(txs[0]).reach == Reach.ENTRY and not facts(txs[0]).names_leaves else None)
 
         def step(carry, grads):
             params, states = carry

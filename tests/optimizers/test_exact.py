@@ -15,8 +15,8 @@ import optax
 import pytest
 
 import gradtx
-from gradtx.contract.extras import extra_names
-from gradtx.contract.reach import Reach, names_leaves, reach_of
+from gradtx.contract.facts import facts
+from gradtx.contract.reach import Reach
 from tests import reference, whole
 from tests.compiling import AS_BY_DEFAULT
 from tests.reference.case import Case, in_float64
@@ -44,7 +44,7 @@ SHAPES = [(40, 25), (7,), ()]  # 1000 entries and more: enough for a median
 
 def _leaves(case: Case) -> int | None:
     """How many of the leaves a case is run on, or all: one says all of what treats each entry by itself."""
-    alone = reach_of(case.ours) == Reach.ENTRY and not names_leaves(case.ours)
+    alone = facts(case.ours).reach == Reach.ENTRY and not facts(case.ours).names_leaves
     return 1 if alone else None
 
 
@@ -76,7 +76,7 @@ def _losses() -> np.ndarray:
 def extra(tx) -> dict[str, np.ndarray]:
     """The extra arguments that a transformation needs, by the step."""
     given = {"value": _losses()}
-    return {name: given[name] for name in extra_names(tx).needed}
+    return {name: given[name] for name in facts(tx).extras.needed}
 
 
 def _train(tx, params, given, curvature=0.0, apply_updates=gradtx.apply_updates):

@@ -14,7 +14,7 @@ import pytest
 
 import gradtx
 from gradtx import chain, scale_by_backtracking_linesearch, scale_by_zoom_linesearch, sgd
-from gradtx.contract.extras import extra_names
+from gradtx.contract.facts import facts
 
 # ---------------------------------------------------------------- the books' loops
 
@@ -420,7 +420,7 @@ def test_what_is_missing_is_named_with_who_needs_it(make, place: str) -> None:
     """PAINS 15 and 29."""
     tx, full = around(make())[place], {"value": 1.0, "grad": PARAMS, "value_fn": loss, "x": 0.0}
     state, who = tx.init(PARAMS), type(make()).__name__
-    assert extra_names(tx).needed == dict.fromkeys(("value", "grad", "value_fn"), who)
+    assert facts(tx).extras.needed == dict.fromkeys(("value", "grad", "value_fn"), who)
     for name in ("value", "grad", "value_fn"):
         rest = {n: v for n, v in full.items() if n != name}
         with pytest.raises(TypeError, match=rf"{type(tx).__name__}: {who} needs the extra argument '{name}'"):

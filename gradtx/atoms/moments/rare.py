@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.contract.extras import read_by
 from gradtx.contract.hyperparameters import Decay
 from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import GradientTransformation
@@ -55,7 +54,7 @@ class rare_ema(GradientTransformation, reach=TREE, may_skip=True):
         self, updates: PyTree, state: RareEmaState, params: PyTree | None = None, **extra: object
     ) -> tuple[PyTree, RareEmaState]:
         def renew() -> tuple[PyTree, PyTree]:
-            made, inner = self.inner.update(updates, state.inner, params, **read_by(self.inner, extra))
+            made, inner = self.inner.update(updates, state.inner, params, **extra)
             weight = numerics.complement(self.decay)
             mean = tree.map(lambda f, h: numerics.lerp(h, f, weight), made, state.mean)
             return tree.cast_like(mean, state.mean), inner

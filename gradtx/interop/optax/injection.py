@@ -26,7 +26,8 @@ from optax import InjectStatefulHyperparamsState as State
 
 import gradtx
 from gradtx import numerics
-from gradtx.contract.extras import read_by, reports
+from gradtx.contract.extras import reports
+from gradtx.contract.facts import read_by
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.interop.bridge import from_optax
 from gradtx.schedules.schedule import Adaptive, as_schedule, read

@@ -23,7 +23,7 @@ from jax.tree_util import DictKey, GetAttrKey, SequenceKey
 from optax.tree_utils import NamedTupleKey
 
 import gradtx
-from gradtx.contract.boundary import state_class
+from gradtx.contract.facts import state_class
 from gradtx.tree import PyTree
 from gradtx.values import registry
 

@@ -1,0 +1,40 @@
+"""What the modules of the contract ask of a transformation: they are imported by the class that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+from gradtx.contract.reach import Reach
+from gradtx.tree import PyTree
+from gradtx.values.value import Value
+
+__all__ = ["Transformation", "is_transformation"]
+
+
+class Transformation(Protocol):
+    """A `GradientTransformation`, seen from below."""
+
+    is_composite: ClassVar[bool]
+    reach: ClassVar[Reach]
+    own_clock: ClassVar[bool]
+    passes_on: ClassVar[tuple[str, ...]]
+
+    @property
+    def takes_any_extra(self) -> bool: ...
+
+    @property
+    def per_example(self) -> bool: ...
+
+    def made_of(self) -> Sequence[Transformation]: ...
+
+    def init(self, params: PyTree) -> PyTree: ...
+
+    def update(
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, PyTree]: ...
+
+
+def is_transformation(x: object) -> bool:
+    """Whether `x` is one of gradtx's transformations."""
+    return isinstance(x, Value) and hasattr(type(x), "made_of")
