@@ -42,6 +42,7 @@ class InitCall(NamedTuple):
     """One call of an `init`, and those that it made."""
 
     tx: Transformation
+    params: PyTree
     state: PyTree
     inner: list[InitCall]
 
@@ -70,7 +71,7 @@ def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
             return run(self, params)
         with init_calls() as inner:
             state = run(self, params)
-        calls.append(InitCall(self, state, inner))
+        calls.append(InitCall(self, params, state, inner))
         return state
 
     def run(self: Any, params: PyTree) -> Any:

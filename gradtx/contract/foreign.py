@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from gradtx import tree
 from gradtx.contract.extras import keywords
 from gradtx.contract.hyperparameters import Hyperparameter
 from gradtx.contract.transformation import GradientTransformation
@@ -79,7 +80,7 @@ class foreign(GradientTransformation):
         self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
         out, after = self.update_fn(updates, state, params, **(extra if self.takes_any_extra else {}))
-        return out, _in_the_dtypes_of(state, after)
+        return tree.cast_like(out, updates), _in_the_dtypes_of(state, after)
 
 
 def _in_the_dtypes_of(before: PyTree, after: PyTree) -> PyTree:

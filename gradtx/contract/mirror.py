@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from gradtx.contract.protocol import Transformation
+from gradtx.contract.protocol import HasInit, Transformation
 from gradtx.tree import PyTree
 from gradtx.values.value import kept
 
@@ -30,7 +31,7 @@ class Mirror:
     Moments mirror the parameters; counters are shared.
     """
 
-    def __init__(self, tx: Transformation) -> None:
+    def __init__(self, tx: HasInit) -> None:
         where, self._layout = flat(tx.init(Hole()), is_leaf=_is_hole)
         self.mirrors = [_is_hole(x) for x in where]
 
@@ -48,6 +49,14 @@ class Mirror:
         return self._layout.unflatten(
             [structure.unflatten(x) if m else x for m, x in zip(self.mirrors, parts, strict=True)]
         )
+
+    def mapped(
+        self, state: PyTree, of_params: Callable[[PyTree], PyTree], rest: Callable[[Any], Any]
+    ) -> PyTree:
+        """The state with one function of each part that mirrors the parameters, and another of the rest."""
+        parts = self._layout.flatten_up_to(state)
+        new = [of_params(x) if m else rest(x) for x, m in zip(parts, self.mirrors, strict=True)]
+        return self._layout.unflatten(new)
 
     def own(self, parts: list[Any], i: int) -> list[Any]:
         """Of the parts, what belongs to the leaf number i."""

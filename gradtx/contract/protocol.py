@@ -9,10 +9,16 @@ from gradtx.contract.reach import Reach
 from gradtx.tree import PyTree
 from gradtx.values.value import Value
 
-__all__ = ["Transformation", "is_transformation"]
+__all__ = ["HasInit", "Transformation", "is_transformation"]
 
 
-class Transformation(Protocol):
+class HasInit(Protocol):
+    """What a state can be had from."""
+
+    def init(self, params: PyTree) -> PyTree: ...
+
+
+class Transformation(HasInit, Protocol):
     """A `GradientTransformation`, seen from below."""
 
     is_composite: ClassVar[bool]
@@ -27,8 +33,6 @@ class Transformation(Protocol):
     def per_example(self) -> bool: ...
 
     def made_of(self) -> Sequence[Transformation]: ...
-
-    def init(self, params: PyTree) -> PyTree: ...
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any

@@ -87,7 +87,7 @@ def tell(error: BaseException, frame: Frame) -> None:
 
 
 def label_in(holder: Any, part: Any) -> str:
-    """What a transformation calls one of those that it holds: 'part 2', 'numerator', "transforms['a']"."""
+    """What a transformation calls one of those that it holds: 'part 2', 'numerator', a partition's label."""
     for field in dataclasses.fields(holder):
         held = getattr(holder, field.name)
         if held is part:
@@ -99,7 +99,7 @@ def label_in(holder: Any, part: Any) -> str:
         elif isinstance(held, Mapping):
             for key, x in held.items():
                 if x is part:
-                    return f"{field.name}[{key!r}]"
+                    return str(key)
     return "a part"
 
 

@@ -5,7 +5,6 @@ No array is made. A piece keeps those leaves of its state that it does not have 
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 from gradtx.contract.boundary import InitCall, init_calls
 from gradtx.contract.runtime import HyperparamsState
 from gradtx.contract.transformation import GradientTransformation
+from gradtx.states.names import is_there, own_leaves
 from gradtx.tree import PyTree
 from gradtx.values.value import Value
 
@@ -62,9 +62,6 @@ class Piece(NamedTuple):
         return [*self.keeps, *(kept for part in self.parts for kept in part.kept)]
 
 
-_NAMES = (jax.tree_util.GetAttrKey, jax.tree_util.DictKey)
-
-
 def nbytes(leaf: Any) -> Array:
     """The size of an array, of its shape and dtype, or of a tracer."""
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.dtype(np.result_type(leaf))
@@ -108,35 +105,25 @@ def held(value: Value) -> list[tuple[str, Value]]:
 
 def _piece(label: str, value: Any, call: InitCall, counted: bool) -> Piece:
     """The piece for one call of `init`: `value` as it was written; `call.tx` has numbers for schedules."""
-    mine = {id(leaf) for leaf in jax.tree.leaves(call.state)}
-    # Under vmap a part's own leaves are others than those in the state around it, which count for its holder.
-    there = [counted and all(id(x) in mine for x in jax.tree.leaves(made.state)) for made in call.inner]
-    own = _own(call, there) if counted else ()
+    there = [counted and is_there(call, made) for made in call.inner]
+    own = _own(call) if counted else ()
     if isinstance(call.state, HyperparamsState) and [type(c.tx) for c in call.inner] == [type(call.tx)]:
         same = _piece(label, value, call.inner[0], there[0])  # itself, with the schedules looked up
         return same._replace(keeps=(*own, *same.keeps))
     written = held(value)
     parts = []
-    for made, is_there in zip(call.inner, there, strict=True):
+    for made, counts in zip(call.inner, there, strict=True):
         at = next((i for i, (_, x) in enumerate(written) if type(x) is type(made.tx)), None)
         name, part = ("", made.tx) if at is None else written.pop(at)
-        parts.append(_piece(name, part, made, is_there))
+        parts.append(_piece(name, part, made, counts))
     return Piece(label, value, own, tuple(parts), counted)
 
 
-def _own(call: InitCall, there: list[bool]) -> tuple[Kept, ...]:
+def _own(call: InitCall) -> tuple[Kept, ...]:
     """The leaves of a state that are of none of its parts, by field."""
-    parts = [made.state for made, is_there in zip(call.inner, there, strict=True) if is_there]
-    theirs = collections.Counter(id(leaf) for leaf in jax.tree.leaves(parts))
     fields: dict[str, list[tuple[str, Array]]] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(call.state):
-        if theirs[id(leaf)] > 0:
-            theirs[id(leaf)] -= 1
-            continue
-        at = next((i for i, key in enumerate(path) if isinstance(key, _NAMES)), None)
-        name = "state" if at is None else str(getattr(path[at], "name", None) or path[at].key)
-        rest = path if at is None else path[at + 1 :]
-        fields.setdefault(name, []).append((jax.tree_util.keystr(rest), nbytes(leaf)))
+    for field, leaf_name, leaf in own_leaves(call):
+        fields.setdefault(field.partition(".")[0], []).append((leaf_name, nbytes(leaf)))
     return tuple(
         Kept(name, tuple(array for _, array in leaves), tuple(path for path, _ in leaves))
         for name, leaves in fields.items()

@@ -20,7 +20,7 @@ from gradtx.reports.composition import Kept, Piece, held, nbytes, pieces
 from gradtx.reports.docstrings import formula, is_formula, summary
 from gradtx.rules.masks import everywhere
 from gradtx.schedules.schedule import Schedule
-from gradtx.tree import PyTree
+from gradtx.tree import PyTree, leaf_names
 from gradtx.values import registry
 from gradtx.values.value import Value
 
@@ -114,10 +114,8 @@ class _Size(NamedTuple):
 
 
 def _size(params: PyTree) -> _Size:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return _Size(
-        sum(nbytes(x).size for _, x in leaves), frozenset(jax.tree_util.keystr(p) for p, _ in leaves)
-    )
+    leaves = jax.tree.leaves(params)
+    return _Size(sum(nbytes(x).size for x in leaves), frozenset(leaf_names(params)))
 
 
 def _tried(label: str, tx: Any) -> Piece:

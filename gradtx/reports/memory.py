@@ -18,8 +18,9 @@ import jax.numpy as jnp
 
 from gradtx.contract.foreign import instead
 from gradtx.contract.transformation import GradientTransformation
-from gradtx.reports.composition import Array, Piece, nbytes, pieces
+from gradtx.reports.composition import Array, nbytes
 from gradtx.reports.tables import aligned
+from gradtx.states.names import places
 from gradtx.tree import PyTree, leaf_names
 
 __all__ = ["MemoryReport", "MemoryRow", "memory_report"]
@@ -133,7 +134,7 @@ def memory_report(
     shared = devices if zero >= 1 else 1
     if master_dtype is not None:
         rows.append(_row("master copy", _arrays(master), shared))
-    kept = _named(pieces(tx, model if master_dtype is None else master))
+    kept = _kept(tx, model if master_dtype is None else master)
     rows += [_row(part, arrays, shared) for part, arrays in kept.items()]
     return MemoryReport(sum(a.size for a in _arrays(given)), devices, zero, tuple(rows))
 
@@ -173,21 +174,13 @@ def _row(part: str, arrays: list[Array], devices: int) -> MemoryRow:
     return MemoryRow(part, whole, -(-divided // devices) + whole - divided)
 
 
-def _named(piece: Piece, path: tuple[str, ...] = ()) -> dict[str, list[Array]]:
-    """What is kept, by names such as `numerator.ema.mean`: labels on the way, then class and field."""
-    label = (*path, piece.label) if piece.label else path
+def _kept(tx: GradientTransformation, params: PyTree) -> dict[str, list[Array]]:
+    """What is kept, by the name of its field: numerator.ema.mean."""
     found: dict[str, list[Array]] = {}
-    for field in piece.keeps:
-        _put(found, ".".join([*label, type(piece.value).__name__, field.name]), list(field.arrays))
-    for part in piece.parts:
-        for name, arrays in _named(part, label).items():
-            _put(found, name, arrays)
+    state = jax.eval_shape(tx.init, params)
+    for place, leaf in zip(jax.tree.leaves(places(tx, params)), jax.tree.leaves(state), strict=True):
+        found.setdefault(f"{place.owner}.{place.field.partition('.')[0]}", []).append(nbytes(leaf))
     return found
-
-
-def _put(found: dict[str, list[Array]], name: str, arrays: list[Array]) -> None:
-    free = (f"{name} ({i})" for i in range(2, len(found) + 3))
-    found[name if name not in found else next(n for n in free if n not in found)] = arrays
 
 
 def _share(bytes_per_parameter: float) -> str:

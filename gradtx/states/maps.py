@@ -1,13 +1,13 @@
-"""Parts of a state: those that mirror the parameters, and those that a transformation is evaluated by."""
+"""Maps over the parts of a state that mirror the parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
-from gradtx.contract.mirror import Hole
+from gradtx.contract.mirror import Mirror
 from gradtx.tree import PyTree
 from gradtx.tree.standins import RealAndImaginary
 
@@ -40,9 +40,7 @@ def tree_map_params(
         transform_non_params: what to do with the other leaves; None leaves them as they are.
         is_leaf: what counts as a leaf of the parameters' trees, as for `jax.tree.map`.
     """
-    init = initable.init if hasattr(initable, "init") else initable
-    where, layout = jax.tree.flatten(init(Hole()), is_leaf=lambda x: isinstance(x, Hole))
-    structure: Any = layout  # jax has no types for treedefs
+    tx = initable if hasattr(initable, "init") else _Init(initable)
 
     def given(x: Any) -> bool:
         return is_leaf is not None and is_leaf(x)
@@ -55,10 +53,14 @@ def tree_map_params(
     def whole(x: Any) -> bool:
         return given(x) or isinstance(x, RealAndImaginary) or not jax.tree.leaves(x)
 
-    def mapped(mark: Any, part: Any) -> Any:
-        if isinstance(mark, Hole):
-            return jax.tree.map(leaf, part, *rest, is_leaf=whole)
-        return part if transform_non_params is None else transform_non_params(part)
+    return Mirror(tx).mapped(
+        state,
+        lambda part: jax.tree.map(leaf, part, *rest, is_leaf=whole),
+        transform_non_params or (lambda part: part),
+    )
 
-    parts = structure.flatten_up_to(state)
-    return structure.unflatten([mapped(mark, part) for mark, part in zip(where, parts, strict=True)])
+
+class _Init(NamedTuple):
+    """A bare `init`, where one is given instead of the transformation."""
+
+    init: Callable[[PyTree], PyTree]

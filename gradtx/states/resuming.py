@@ -11,6 +11,7 @@ import numpy as np
 
 from gradtx.contract.runtime import HyperparamsState, held_in, with_held
 from gradtx.contract.transformation import GradientTransformation
+from gradtx.states.names import places
 from gradtx.tree import MismatchError, PyTree
 
 __all__ = ["resume"]
@@ -51,7 +52,8 @@ def resume(
     if keep not in ("saved", "given", None):
         raise ValueError(f"resume(keep={keep!r}): expected 'saved' or 'given'.")
     try:
-        return _Fit(step, keep).fit(_fresh(tx, params), saved, "the state")
+        new = _fresh(tx, params)
+        return _Fit(step, keep).fit(new, saved, places(tx, params), "the state")
     except MismatchError as error:
         error.owner = f"resume: {type(tx).__name__}"
         raise
@@ -71,34 +73,39 @@ def _fresh(tx: GradientTransformation, params: PyTree) -> PyTree:
 
 
 class _Fit(NamedTuple):
-    """Fits a saved state to a new one, part by part. `at` is the way to the part."""
+    """Fits a saved state to a new one, part by part.
+
+    `where` has the places of the new state, in its structure; `at` is the way to the part, for containers.
+    """
 
     step: Any
     keep: str | None
 
-    def fit(self, new: PyTree, saved: PyTree, at: str) -> PyTree:
+    def fit(self, new: PyTree, saved: PyTree, where: PyTree, at: str) -> PyTree:
         if isinstance(new, HyperparamsState):
-            return self._held(new, saved, at)
+            return self._held(new, saved, where, at)
         if (held := _as_held(saved)) is not None:
-            return self.fit(new, held.inner, at)
+            return self.fit(new, held.inner, where, at)
         if isinstance(new, (tuple, list, dict)):
-            return self._container(new, saved, at)
+            return self._container(new, saved, where, at)
         leaves, structure = jax.tree.flatten(new)
         theirs: Any = jax.tree.structure(saved)
         if structure != theirs:
             raise MismatchError(f"{at} is {_kind(saved)}, expected {_kind(new)}.")
-        of = jax.tree.leaves(saved)
-        return jax.tree.unflatten(structure, [_leaf(a, b, at) for a, b in zip(leaves, of, strict=True)])
+        each = zip(leaves, jax.tree.leaves(saved), jax.tree.leaves(where), strict=True)
+        return jax.tree.unflatten(structure, [_leaf(a, b, str(place)) for a, b, place in each])
 
-    def _held(self, new: HyperparamsState, saved: PyTree, at: str) -> HyperparamsState:
+    def _held(
+        self, new: HyperparamsState, saved: PyTree, where: HyperparamsState, at: str
+    ) -> HyperparamsState:
         held = _as_held(saved)
         if held is None:
             step = _counted(saved) if self.step is None else self.step
-            inner = self.fit(new.inner, saved, at)
+            inner = self.fit(new.inner, saved, where.inner, at)
             return new._replace(step=jnp.asarray(step, new.step.dtype), inner=inner)
         step = held.step if self.step is None else self.step
         memory = {
-            n: self.fit(x, held.memory[n], f"{at}.memory[{n!r}]") if n in held.memory else x
+            n: self.fit(x, held.memory[n], where.memory[n], f"{at}.memory[{n!r}]") if n in held.memory else x
             for n, x in new.memory.items()
         }
         return HyperparamsState(
@@ -106,7 +113,7 @@ class _Fit(NamedTuple):
             hyperparams={n: self._number(n, x, held.hyperparams) for n, x in new.hyperparams.items()},
             scheduled={n: jnp.asarray(held.scheduled.get(n, x), x.dtype) for n, x in new.scheduled.items()},
             memory=memory,
-            inner=self.fit(new.inner, held.inner, f"{at}.inner"),
+            inner=self.fit(new.inner, held.inner, where.inner, f"{at}.inner"),
         )
 
     def _number(self, name: str, given: jax.Array, saved: dict[str, Any]) -> jax.Array:
@@ -120,13 +127,13 @@ class _Fit(NamedTuple):
             )
         return number
 
-    def _container(self, new: Any, saved: PyTree, at: str) -> Any:
+    def _container(self, new: Any, saved: PyTree, where: Any, at: str) -> Any:
         fields = getattr(new, "_fields", None)
         keys = list(new) if isinstance(new, dict) else list(range(len(new)) if fields is None else fields)
         entries = _entries(saved, keys, at)
         fitted = {
-            k: self.fit(new[k] if isinstance(new, dict) else new[i], entries[k], f"{at}{_step(k, fields)}")
-            for i, k in enumerate(keys)
+            k: self.fit(new[i], entries[k], where[i], f"{at}{_step(k, fields)}")
+            for k, i in zip(keys, keys if isinstance(new, dict) else range(len(keys)), strict=True)
         }
         if isinstance(new, dict):
             return type(new)(fitted)

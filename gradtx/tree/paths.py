@@ -6,9 +6,14 @@ from typing import Any
 
 import jax
 
-__all__ = ["PyTree", "leaf_names", "leaf_paths", "unwrap_variables"]
+__all__ = ["PyTree", "leaf_names", "leaf_paths", "name", "unwrap_variables"]
 
 PyTree = Any
+
+
+def name(path: Any) -> str:
+    """The name of one leaf by its path of keys, as masks match it: 'dense/kernel'; '' for the root."""
+    return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
 
 
 def leaf_names(tree: PyTree) -> list[str]:
@@ -25,11 +30,10 @@ def leaf_paths(tree: PyTree) -> tuple[list[str], list[str]]:
     leaves: list[str] = []
     empty: list[str] = []
     for path, leaf in flat:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
         held = len(jax.tree.leaves(leaf))
-        leaves.extend([name] * held)
+        leaves.extend([name(path)] * held)
         if not held:
-            empty.append(name)
+            empty.append(name(path))
     return leaves, empty
 
 

@@ -55,7 +55,7 @@ def test_without_a_master_copy_the_state_follows_the_parameters() -> None:
 
 def test_pieces_that_are_alike_have_rows_of_their_own() -> None:
     report = gradtx.memory_report(gradtx.chain(gradtx.trace(0.9), gradtx.trace(0.5)), 10)
-    assert [row.part for row in report.rows[2:]] == ["trace.velocity", "trace.velocity (2)"]
+    assert [row.part for row in report.rows[2:]] == ["trace[0].velocity", "trace[1].velocity"]
 
 
 def test_what_is_divided_is_rounded_up_and_single_numbers_are_everywhere() -> None:
