@@ -27,7 +27,7 @@ from gradtx.contract.hoist import Hoisted, hoist
 from gradtx.contract.mirror import flat, mirror_of
 from gradtx.contract.protocol import Transformation
 from gradtx.contract.running import Frame
-from gradtx.tree import MismatchError, PyTree, leaf_names
+from gradtx.tree import MismatchError, PyTree
 from gradtx.values.value import Value
 
 __all__ = ["update_each"]
@@ -81,17 +81,20 @@ def update_each(
         )
         update, param, mine = jax.tree.unflatten(own_structure, own)
         known = facts(whole)  # type: ignore[arg-type]
+        before = frame.runs, frame.parts
         frame.runs, frame.parts = known.runs, known.parts
-        new, state = known.run(known.runs, update, mirror.assemble(mine, common), param)
+        try:
+            new, state = known.run(known.runs, update, mirror.assemble(mine, common), param)
+        finally:
+            frame.runs, frame.parts = before  # with tracers of this trace in them, nothing of it may stay
         mine, common = mirror.take_apart(state)
         return (new, mine), common
 
     plans: list[_Plan] = []
-    before = frame.runs, frame.parts
     frame.each = False
     try:
         for (own, own_structure), alike in kinds.items():
-            frame.leaf = leaf_names(updates)[alike[0]]
+            frame.leaf = updates, alike[0]
             plan = _plan(functools.partial(one, own_structure), own, _types(shared))
             if plan is None:
                 return None
@@ -99,8 +102,7 @@ def update_each(
     except MismatchError:
         return None  # the ordinary path names the leaf
     finally:
-        frame.runs, frame.parts = before
-        frame.each, frame.leaf = True, ""
+        frame.each, frame.leaf = True, None
     results: list[Any] = [None] * len(leaves)
     counters: list[Any] = []
     for plan, alike in zip(plans, kinds.values(), strict=True):

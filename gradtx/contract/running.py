@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradtx.contract.protocol import Transformation
+from gradtx.tree import PyTree, leaf_names
 
 __all__ = ["Frame", "as_part", "label_in", "now", "running", "tell"]
 
@@ -40,7 +41,7 @@ class Frame:
         self.parts = parts  # what it holds
         self.around = around  # None: it is the outermost
         self.each = each  # whether leaves may still be traced one by one
-        self.leaf = ""  # where one leaf is traced alone: which
+        self.leaf: tuple[PyTree, int] | None = None  # where one leaf of a tree is traced alone: which
 
 
 running: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("running", default=None)
@@ -76,14 +77,21 @@ def tell(error: BaseException, frame: Frame) -> None:
         return
     with contextlib.suppress(AttributeError):  # of an exception that takes none: it may be told twice
         error._part_is_told = True  # type: ignore[attr-defined]
-    around, leaf, at = frame.around, frame.leaf, frame
-    while not leaf and at.around is not None:
+    around, alone, at = frame.around, frame.leaf, frame
+    while alone is None and at.around is not None:
         at = at.around
-        leaf = at.leaf
+        alone = at.leaf
+    leaf = "" if alone is None else leaf_names(alone[0])[alone[1]]
     if around is None and not leaf:
         return  # it is the transformation that was called
+    while around is not None and around.around is not None and _holds(around.around, frame.tx):
+        around = around.around  # parts that were put together for this call, by what holds each of them
     whose = "" if around is None else f"{label_in(around.runs, frame.tx)} of {type(around.runs).__name__}, "
     error.add_note(f"in {whose}{_shown(frame.tx)}{f', at {leaf}' if leaf else ''}")
+
+
+def _holds(frame: Frame, tx: Transformation) -> bool:
+    return any(part is tx for part in frame.parts)
 
 
 def label_in(holder: Any, part: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -14,9 +14,11 @@ import numpy as np
 
 from gradtx.combine import MaskedNode
 from gradtx.contract.facts import facts
+from gradtx.contract.leafwise import LEAVES_PER_SHAPE
 from gradtx.contract.reach import Reach
 from gradtx.laws.compare import ROUNDINGS, differences, numbers, pairs, raised
 from gradtx.laws.report import Finding, Skip, law
+from gradtx.laws.surroundings import AXIS, SURROUNDINGS, behind, seen
 from gradtx.laws.trial import STEPS, Trial, as_traced, in_dtype, replacing, stack, unhashable
 from gradtx.layouts.buffers import packing
 from gradtx.tree import PyTree
@@ -178,6 +180,38 @@ def differentiates_by_its_numbers(trial: Trial) -> Iterator[Finding]:
 
     jax.eval_shape(lambda: jax.jvp(step, leaves, leaves))
     yield from ()
+
+
+@law(
+    "update",
+    "Keep no program and no traced value from one call to the next: trace what you hold at each call.",
+    (*TRACES, "arguments_stay_as_they_are"),
+)
+def is_traced_where_it_is_used(trial: Trial) -> Iterator[Finding]:
+    """Under another named axis, mesh or setting of jax, what it holds is traced anew, in either order."""
+    if trial.tx.per_example or not jax.tree.leaves(trial.params):
+        raise Skip(
+            "its gradients have an axis of examples" if trial.tx.per_example else "there are no parameters"
+        )
+    params, grads = trial.params, trial.gradients[0]
+    if facts(trial.tx).leafwise:  # enough of one shape to be traced leaf by leaf
+        params, grads = ([max(jax.tree.leaves(t), key=jnp.size)] * LEAVES_PER_SHAPE for t in (params, grads))
+
+    def program(probe: Callable[[], float], size: int) -> str:
+        tx = behind(trial.tx, probe)
+
+        def step(grads: PyTree) -> PyTree:
+            return tx.update(grads, tx.init(params), params, **trial.extra)[0]
+
+        return str(jax.make_jaxpr(jax.vmap(step, None, None, axis_name=AXIS, axis_size=size))(grads))
+
+    for order in (SURROUNDINGS, SURROUNDINGS[::-1]):
+        sees = functools.partial(seen)  # another function in each order: nothing of one is found in the other
+        for name, surroundings in order:
+            with surroundings() as size:
+                expected = seen(size)
+                if program(sees, size) != program(functools.partial(float, expected), size):
+                    yield Finding(f"another place's program, with {name}", "one that is traced there")
 
 
 @law("update", "Keep the state's shapes and dtypes; lax.scan names the leaf that does not.", TRACES)

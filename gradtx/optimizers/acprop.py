@@ -75,7 +75,7 @@ class scale_by_acprop(GradientTransformation, reach=ENTRY):
             return numerics.lerp(s, away, numerics.complement(self.b2))
 
         out = tree.map(divided, updates, state.squares)
-        mean = tree.map(lambda g, m: numerics.lerp(m, g, numerics.complement(self.b1)), updates, state.mean)
+        mean = tree.averaged(updates, state.mean, numerics.complement(self.b1))
         squares = jax.tree.map(spread, state.squares, updates, mean)
         kept = (tree.cast_like(x, old) for x, old in ((mean, state.mean), (squares, state.squares)))
         return out, ACPropState(after(state.decays, self.b2), *kept)

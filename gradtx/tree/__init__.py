@@ -6,6 +6,7 @@ every function here, and no state is kept for them.
 
 from gradtx.tree.maps import (
     MismatchError,
+    averaged,
     cast_like,
     check_like,
     copied,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from gradtx.tree.paths import PyTree
 
 __all__ = [
     "MismatchError",
+    "averaged",
     "cast_like",
     "check_like",
     "copied",
@@ -58,15 +60,39 @@ def map(f: Callable[..., Any], tree: PyTree, *rest: PyTree, what: str = "state's
     Raises:
         MismatchError: a structure or a leaf's shape differs; the message has the leaf's path.
     """
+    structure, leaves = _together(tree, rest, what)
+    # Not jax.tree.map: it flattens again, and its calls take as long as a small leaf's arithmetic.
+    return jax.tree.unflatten(structure, list(builtins.map(f, *leaves)))
+
+
+def averaged(tree: PyTree, mean: PyTree, weight: Any, *, what: str = "state's") -> PyTree:
+    """mean + weight (tree - mean), leaf by leaf: one step of an exponential average; see numerics.lerp.
+
+    Args:
+        tree: the updates.
+        mean: the average so far, of the same structure and shapes.
+        weight: 1 - β.
+        what: whose tree `mean` is, for the message.
+
+    Raises:
+        MismatchError: a structure or a leaf's shape differs; the message has the leaf's path.
+    """
+    structure, (new, old) = _together(tree, (mean,), what)
+    return jax.tree.unflatten(
+        structure, list(builtins.map(numerics.lerp, old, new, itertools.repeat(weight)))
+    )
+
+
+def _together(tree: PyTree, rest: tuple[PyTree, ...], what: str) -> tuple[Any, list[list[Any]]]:
+    """The structure that all of the trees have, and the leaves of each."""
     leaves, structure = jax.tree.flatten(tree)
-    others = []
+    every = [leaves]
     for other in rest:
         there, other_structure = jax.tree.flatten(other)
         if structure != other_structure or _shapes_of(leaves) != _shapes_of(there):  # type: ignore[operator]
             check_like(tree, other, what)
-        others.append(there)
-    # Not jax.tree.map: it flattens again, and its calls take as long as a small leaf's arithmetic.
-    return jax.tree.unflatten(structure, list(builtins.map(f, leaves, *others)))
+        every.append(there)
+    return structure, every
 
 
 def check_like(tree: PyTree, other: PyTree, what: str) -> None:

@@ -59,7 +59,7 @@ class average_params(GradientTransformation, reach=ENTRY):
         # Where the parameters will be: rounded to their dtype, as they are then.
         moved = tree.widen(tree.cast_like(apply_updates(tree.widen(params), steps), params))
         weight = numerics.complement(self.decay)
-        average = tree.map(lambda p, a: numerics.lerp(a, p, weight), moved, state.average)
+        average = tree.averaged(moved, state.average, weight)
         return steps, AverageParamsState(tree.cast_like(average, state.average), inner)
 
 

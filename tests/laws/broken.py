@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 import gradtx
 from gradtx import GradientTransformation, numerics, tree
@@ -429,3 +430,22 @@ class broadcasts(GradientTransformation):
     def update(self, updates, state, params=None):
         total = jax.tree.map(jnp.add, updates, state.tree)
         return total, Kept(total)
+
+
+_PROGRAMS: dict = {}
+
+
+@breaks("is_traced_where_it_is_used", "saw another place's program, with 4 examples", gradtx.trace(0.9))
+class keeps_the_program_of_what_it_holds(GradientTransformation):
+    inner: GradientTransformation
+
+    def init(self, params):
+        return self.inner.init(params)
+
+    def update(self, updates, state, params=None):
+        leaves, structure = jax.tree.flatten((updates, state))
+        key = self.inner, structure, tuple(jax.typeof(x) for x in leaves)
+        if key not in _PROGRAMS:
+            _PROGRAMS[key] = jax.make_jaxpr(self.inner.update, return_shape=True)(updates, state)
+        program, shapes = _PROGRAMS[key]
+        return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(program)(*leaves))

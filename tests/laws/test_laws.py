@@ -255,6 +255,7 @@ def check(name: str, tx: GradientTransformation, params=None) -> None:
         DOES_NOT_APPLY.get(name, set())
         | (set() if has_numbers else NUMBERS)
         | (set() if facts(tx).leafwise else leafwise)
+        | ({"is_traced_where_it_is_used"} if tx.per_example else set())
         | ({"packs"} if Reach.LEAF in facts(tx).reach or facts(tx).names_leaves or extra else set())
     )
 

@@ -47,7 +47,7 @@ class ema(GradientTransformation, reach=ENTRY):
         self, updates: PyTree, state: EmaState, params: PyTree | None = None
     ) -> tuple[PyTree, EmaState]:
         weight = numerics.complement(self.decay)
-        mean = tree.map(lambda g, m: numerics.lerp(m, g, weight), updates, state.mean)
+        mean = tree.averaged(updates, state.mean, weight)
         return mean, EmaState(tree.cast_like(mean, state.mean))
 
 
@@ -117,4 +117,4 @@ class two_decay_ema(GradientTransformation, reach=ENTRY):
         # CPU copy it before it is overwritten: 4 bytes of temporary memory for every parameter.
         decay: Any = self.decay  # no schedule by now
         weight = (decay - self.read) / decay
-        return jax.tree.map(lambda g, m: numerics.lerp(m, g, weight), updates, mean), kept
+        return tree.averaged(updates, mean, weight), kept

@@ -67,6 +67,6 @@ class squared_deviation(GradientTransformation, reach=ENTRY):
         def deviate(g: jax.Array, m: jax.Array) -> jax.Array:
             return numerics.abs_sq(g - numerics.cast(m, g.dtype)) * numerics.like(stretch, g)
 
-        mean = tree.map(lambda g, m: numerics.lerp(m, g, share), updates, state.mean)
+        mean = tree.averaged(updates, state.mean, share)
         squares = jax.tree.map(deviate, updates, mean)
         return squares, SquaredDeviationState(tree.cast_like(mean, state.mean), decays)

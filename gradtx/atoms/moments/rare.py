@@ -56,7 +56,7 @@ class rare_ema(GradientTransformation, reach=TREE, may_skip=True):
         def renew() -> tuple[PyTree, PyTree]:
             made, inner = self.inner.update(updates, state.inner, params, **extra)
             weight = numerics.complement(self.decay)
-            mean = tree.map(lambda f, h: numerics.lerp(h, f, weight), made, state.mean)
+            mean = tree.averaged(made, state.mean, weight)
             return tree.cast_like(mean, state.mean), inner
 
         tree.check_like(updates, state.mean, "state's")
