@@ -185,7 +185,7 @@ def differentiates_by_its_numbers(trial: Trial) -> Iterator[Finding]:
 @law(
     "update",
     "Keep no program and no traced value from one call to the next: trace what you hold at each call.",
-    (*TRACES, "arguments_stay_as_they_are"),
+    (*TRACES, "arguments_stay_as_they_are", "is_deterministic"),
 )
 def is_traced_where_it_is_used(trial: Trial) -> Iterator[Finding]:
     """Under another named axis, mesh or setting of jax, what it holds is traced anew, in either order."""
