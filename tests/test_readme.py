@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import inspect
 import pathlib
 import re
@@ -50,12 +51,24 @@ def test_the_python_blocks_run_in_order_and_print_what_the_text_blocks_say(
     assert scope["step"]._cache_size() == 1  # two learning rates: "not compiled again"
 
 
+def _without_places(x):
+    """A composition without the places that its chains keep for terms that are off."""
+    if isinstance(x, gradtx.chain):
+        parts = [_without_places(part) for part in x.parts if part != gradtx.identity()]
+        return parts[0] if len(parts) == 1 else gradtx.chain(*parts)
+    if isinstance(x, tuple):
+        return tuple(map(_without_places, x))
+    if isinstance(x, gradtx.GradientTransformation):
+        return x.replace(**{f.name: _without_places(getattr(x, f.name)) for f in dataclasses.fields(x)})
+    return x
+
+
 def test_the_family_table_is_what_each_optimizer_expands_to() -> None:
     listed = set()
     for left, right in _rows("## The family"):
         (call,), (composition,) = _code(left), _code(right)
         tx, expected = (eval(text, vars(gradtx) | {"λ": 0.123}) for text in (call, composition))
-        assert tx.expand() == expected, f"{call} is {tx.expand()}"
+        assert _without_places(tx.expand()) == _without_places(expected), f"{call} is {tx.expand()}"
         listed.add(type(tx).__name__)
     optimizers = {
         name

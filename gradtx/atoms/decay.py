@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from gradtx import numerics, tree
+from gradtx.atoms.pointwise import unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Number, Rate, negative
@@ -16,7 +17,7 @@ from gradtx.contract.transformation import Composite, EmptyState, GradientTransf
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["add_decoupled_weight_decay", "add_l2_penalty", "add_proximal_weight_decay", "decoupled"]
 
@@ -125,12 +126,11 @@ class decoupled(Composite):
 
     def expand(self) -> GradientTransformation:
         rate = scale_by_learning_rate(self.learning_rate)
-        if is_off(self.weight_decay):
-            return chain(self.direction, rate)
         if self.independent:
-            shrink = add_decoupled_weight_decay(negative(self.weight_decay), self.mask)
+            shrink = unless_off(negative(self.weight_decay), add_decoupled_weight_decay, self.mask)
             return chain(self.direction, rate, shrink)
-        return chain(self.direction, add_decoupled_weight_decay(self.weight_decay, self.mask), rate)
+        decay = unless_off(self.weight_decay, add_decoupled_weight_decay, self.mask)
+        return chain(self.direction, decay, rate)
 
 
 class add_l2_penalty(Composite):

@@ -31,6 +31,7 @@ __all__ = [
     "sqrt",
     "square",
     "tanh",
+    "unless_off",
 ]
 
 
@@ -41,6 +42,21 @@ class identity(GradientTransformation, reach=ENTRY):
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
         return updates, state
+
+
+def unless_off(
+    number: Any, part: Callable[..., GradientTransformation], *rest: Any
+) -> GradientTransformation:
+    """part(number, *rest); `identity` where the number is off, so that the part keeps its place in a state.
+
+    A state that was made with the term then fits the transformation without it, and the other way round.
+
+    Args:
+        number: what is held by an `optional` field.
+        part: makes the term, which keeps nothing in the state, of its number.
+        rest: its further arguments.
+    """
+    return identity() if is_off(number) else part(number, *rest)
 
 
 class set_to_zero(GradientTransformation, reach=ENTRY):

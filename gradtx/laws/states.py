@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,8 @@ from gradtx.laws.compare import describe, differences, is_key, raised, show
 from gradtx.laws.report import Finding, law
 from gradtx.laws.trial import STEPS, Trial, held_by, in_dtype
 from gradtx.tree import PyTree
-from gradtx.values.value import Value
+from gradtx.values.equality import same
+from gradtx.values.value import Value, accepted
 
 __all__: list[str] = []  # a law is reached through LAWS
 
@@ -127,3 +129,25 @@ def counters_are_int32(trial: Trial) -> Iterator[Finding]:
         counts = x.shape == () and jnp.issubdtype(x.dtype, jnp.signedinteger)
         if (counts or at.endswith(".step")) and x.dtype != jnp.int32:
             yield Finding(f"{describe(x)} where 64-bit types are enabled", "int32", at)
+
+
+@law("state", "Keep the place of a term that is off: put identity() there, or an empty state.", TRACES)
+def numbers_keep_the_state(trial: Trial) -> Iterator[Finding]:
+    """The value of a number, 0 included, changes nothing in the structure of the state.
+
+    A transformation and the same with other numbers then take each other's state. A term is off where its
+    number is 0.
+    """
+    fields = [name for name, _ in accepted(type(trial.tx))]
+    on = _with_numbers(trial.tx, fields, 0.5)
+    off = _with_numbers(on, [name for name in fields if same(getattr(on, name), 0.5)], 0.0)
+    before, after = (jax.eval_shape(tx.init, trial.params) for tx in (off, on))
+    yield from differences(before, after, "state", "with its numbers at 0 instead of 0.5")
+
+
+def _with_numbers(tx: Any, fields: list[str], number: float) -> Any:
+    """`tx` with that number in each of these fields that takes it beside the others."""
+    for name in fields:
+        with contextlib.suppress(TypeError, ValueError):
+            tx = tx.replace(**{name: number})
+    return tx

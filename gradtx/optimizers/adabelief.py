@@ -18,14 +18,14 @@ import jax
 
 from gradtx import numerics, tree
 from gradtx.atoms.moments import bias_correction, ema, nesterov_terms
-from gradtx.atoms.pointwise import set_to_zero, sqrt, square
+from gradtx.atoms.pointwise import set_to_zero, sqrt, square, unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
 from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["adabelief", "add_drift", "belief", "scale_by_belief"]
 
@@ -116,7 +116,7 @@ class scale_by_belief(Composite):
     nesterov: bool = static(default=False, kw_only=True)
 
     def expand(self) -> GradientTransformation:
-        drift = chain() if is_off(self.eps_root) else add_drift(self.eps_root, self.b2)
+        drift = unless_off(self.eps_root, add_drift, self.b2)
         deviation = chain(square(), ema(self.b2), bias_correction(self.b2), drift, sqrt())
         if not self.nesterov:
             return belief(ema(self.b1), bias_correction(self.b1), deviation, self.eps)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from gradtx import numerics, tree
 from gradtx.atoms.decay import add_l2_penalty
 from gradtx.atoms.moments import EmaState, ema
-from gradtx.atoms.pointwise import square
+from gradtx.atoms.pointwise import square, unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Number, Positive, PositiveDecay, Rate
@@ -29,7 +29,7 @@ from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["adadelta", "scale_by_adadelta", "scale_by_past_rms"]
 
@@ -123,7 +123,5 @@ class adadelta(Composite):
 
     def expand(self) -> GradientTransformation:
         rate = scale_by_learning_rate(1.0 if self.learning_rate is None else self.learning_rate)
-        steps = chain(scale_by_adadelta.of(self).expand(), rate)
-        if is_off(self.weight_decay):
-            return steps
-        return chain(add_l2_penalty(self.weight_decay, self.weight_decay_mask), steps)
+        penalty = unless_off(self.weight_decay, add_l2_penalty, self.weight_decay_mask)
+        return chain(penalty, scale_by_adadelta.of(self).expand(), rate)

@@ -19,7 +19,7 @@ from gradtx.atoms.clipping import clip_by_block_rms
 from gradtx.atoms.decay import add_decoupled_weight_decay
 from gradtx.atoms.moments import ema
 from gradtx.atoms.norms import scale_by_param_block_rms
-from gradtx.atoms.pointwise import scale
+from gradtx.atoms.pointwise import scale, unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
@@ -27,7 +27,7 @@ from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.matrices import scale_by_factored_rms
 from gradtx.rules.masks import Mask
 from gradtx.values.kinds import Integer
-from gradtx.values.value import static
+from gradtx.values.value import optional, static
 
 __all__ = ["adafactor"]
 
@@ -66,7 +66,7 @@ class adafactor(Composite):
     clipping_threshold: Positive | None = 1.0
     momentum: Decay | None = None
     dtype_momentum: DtypeName | None = static(default="float32")
-    weight_decay_rate: Number | None = None
+    weight_decay_rate: Number | None = optional(default=None)
     eps: NonNegative = 1e-30
     factored: bool = static(default=True)
     weight_decay_mask: Mask | None = static(default=None)
@@ -75,16 +75,14 @@ class adafactor(Composite):
         parts: list[GradientTransformation] = [
             scale_by_factored_rms(
                 self.factored, self.decay_rate, self.decay_offset, self.min_dim_size_to_factor, self.eps
-            )
+            ),
+            unless_off(self.clipping_threshold, clip_by_block_rms),
         ]
-        if self.clipping_threshold is not None:
-            parts.append(clip_by_block_rms(self.clipping_threshold))
         if self.learning_rate is not None:
             parts.append(scale_by_learning_rate(self.learning_rate, flip_sign=False))
         if self.multiply_by_parameter_scale:
             parts.append(scale_by_param_block_rms())
         if self.momentum is not None:
             parts.append(ema(self.momentum, accumulator_dtype=self.dtype_momentum))
-        if self.weight_decay_rate is not None:
-            parts.append(add_decoupled_weight_decay(self.weight_decay_rate, self.weight_decay_mask))
-        return chain(*parts, scale(-1.0))
+        decay = unless_off(self.weight_decay_rate, add_decoupled_weight_decay, self.weight_decay_mask)
+        return chain(*parts, decay, scale(-1.0))

@@ -13,7 +13,7 @@ the defaults here put ε inside and start at 0.1, which keeps the first steps sm
 from __future__ import annotations
 
 from gradtx.atoms.moments import divide_by_root, running_sum
-from gradtx.atoms.pointwise import infinite_where_zero, square
+from gradtx.atoms.pointwise import identity, infinite_where_zero, square
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Rate
@@ -38,9 +38,8 @@ class scale_by_rss(Composite):
     eps_in_sqrt: bool = static(default=True, kw_only=True)
 
     def expand(self) -> GradientTransformation:
-        total = chain(square(), running_sum(self.initial_accumulator_value))
-        if is_off(self.eps):
-            total = chain(total, infinite_where_zero())
+        never = infinite_where_zero() if is_off(self.eps) else identity()
+        total = chain(square(), running_sum(self.initial_accumulator_value), never)
         return divide_by_root(total, self.eps, self.eps_in_sqrt).expand()
 
 

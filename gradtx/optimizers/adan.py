@@ -23,7 +23,7 @@ import jax
 from gradtx import numerics
 from gradtx.atoms.decay import add_proximal_weight_decay, decoupled
 from gradtx.atoms.moments import difference, momentum, rms
-from gradtx.atoms.pointwise import scale
+from gradtx.atoms.pointwise import scale, unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
@@ -31,7 +31,7 @@ from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["adan", "difference_ratio", "scale_by_adan"]
 
@@ -139,7 +139,9 @@ class adan(Composite):
 
     def expand(self) -> GradientTransformation:
         direction = scale_by_adan.of(self).expand()
-        if is_off(self.weight_decay) or not self.proximal:
+        if not self.proximal:
             return decoupled.of(self, direction=direction).expand()
-        decay = add_proximal_weight_decay(self.learning_rate, self.weight_decay, self.mask)
+        decay = unless_off(
+            self.weight_decay, lambda w: add_proximal_weight_decay(self.learning_rate, w, self.mask)
+        )
         return chain(direction, scale_by_learning_rate(self.learning_rate), decay)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.atoms.decay import add_l2_penalty
+from gradtx.atoms.pointwise import unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive, Rate
@@ -26,7 +27,7 @@ from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["cocob", "scale_by_cocob"]
 
@@ -110,6 +111,6 @@ class cocob(Composite):
     mask: Mask | None = static(default=None)
 
     def expand(self) -> GradientTransformation:
-        penalty = chain() if is_off(self.weight_decay) else add_l2_penalty(self.weight_decay, self.mask)
+        penalty = unless_off(self.weight_decay, add_l2_penalty, self.mask)
         rate = scale_by_learning_rate(self.learning_rate, flip_sign=False)
         return chain(penalty, rate, scale_by_cocob.of(self))

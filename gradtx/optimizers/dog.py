@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.atoms.decay import add_l2_penalty
+from gradtx.atoms.pointwise import unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import NonNegative, Number, Rate
@@ -27,7 +28,7 @@ from gradtx.contract.transformation import Composite, GradientTransformation, ne
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Choice, Real
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["dog", "penalised", "scale_by_dog", "squared_distance"]
 
@@ -127,5 +128,5 @@ class dog(Composite):
 
 def penalised(tx: Any, direction: GradientTransformation) -> GradientTransformation:
     """The penalty and the learning rate of `tx` around its direction."""
-    penalty = chain() if is_off(tx.weight_decay) else add_l2_penalty(tx.weight_decay, tx.mask)
+    penalty = unless_off(tx.weight_decay, add_l2_penalty, tx.mask)
     return chain(penalty, direction, scale_by_learning_rate(tx.learning_rate))

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from gradtx.atoms.decay import add_decoupled_weight_decay
 from gradtx.atoms.norms import scale_by_trust_ratio
+from gradtx.atoms.pointwise import unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adam import scale_by_adam
 from gradtx.rules.masks import Mask
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["lamb"]
 
@@ -48,7 +49,6 @@ class lamb(Composite):
     mask: Mask | None = static(default=None)
 
     def expand(self) -> GradientTransformation:
-        off = is_off(self.weight_decay)
-        decay = chain() if off else add_decoupled_weight_decay(self.weight_decay, self.mask)
+        decay = unless_off(self.weight_decay, add_decoupled_weight_decay, self.mask)
         rate = scale_by_learning_rate(self.learning_rate)
         return chain(scale_by_adam.of(self).expand(), decay, scale_by_trust_ratio(), rate)

@@ -19,12 +19,13 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.atoms.decay import add_l2_penalty
+from gradtx.atoms.pointwise import unless_off
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional
+from gradtx.values.value import optional
 
 __all__ = ["madgrad", "scale_by_madgrad"]
 
@@ -108,5 +109,5 @@ class madgrad(Composite):
     eps: NonNegative = 1e-6
 
     def expand(self) -> GradientTransformation:
-        penalty = chain() if is_off(self.weight_decay) else add_l2_penalty(self.weight_decay)
+        penalty = unless_off(self.weight_decay, add_l2_penalty)
         return chain(penalty, scale_by_madgrad.of(self))

@@ -25,7 +25,7 @@ from gradtx import numerics, tree
 from gradtx.atoms.decay import add_proximal_weight_decay
 from gradtx.atoms.moments import rms
 from gradtx.atoms.moments.corrections import Decays, after, no_decays, weight
-from gradtx.atoms.pointwise import offset
+from gradtx.atoms.pointwise import offset, unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
@@ -188,7 +188,6 @@ class momo_adam(Composite):
 
 
 def _decayed(tx: Any, **options: Any) -> GradientTransformation:
-    step = chain(scale_by_momo.of(tx, rate=tx.learning_rate, **options), scale_by_learning_rate(1.0))
-    if is_off(tx.weight_decay):
-        return step
-    return chain(step, add_proximal_weight_decay(tx.learning_rate, tx.weight_decay))
+    step = scale_by_momo.of(tx, rate=tx.learning_rate, **options)
+    decay = unless_off(tx.weight_decay, lambda w: add_proximal_weight_decay(tx.learning_rate, w))
+    return chain(step, scale_by_learning_rate(1.0), decay)

@@ -18,13 +18,14 @@ import jax.numpy as jnp
 from gradtx import numerics
 from gradtx.atoms.decay import add_decoupled_weight_decay
 from gradtx.atoms.moments import trace
+from gradtx.atoms.pointwise import unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Rate
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["divide_by_leaf_norm", "novograd", "scale_by_novograd"]
 
@@ -91,7 +92,7 @@ class scale_by_novograd(Composite):
     mu_dtype: DtypeName | None = static(default=None)
 
     def expand(self) -> GradientTransformation:
-        decay = chain() if is_off(self.weight_decay) else add_decoupled_weight_decay(self.weight_decay)
+        decay = unless_off(self.weight_decay, add_decoupled_weight_decay)
         scaled = divide_by_leaf_norm(self.b2, self.eps, self.eps_root)
         return chain(scaled, decay, trace(self.b1, accumulator_dtype=self.mu_dtype))
 

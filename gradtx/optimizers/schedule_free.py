@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from gradtx.atoms.decay import add_decoupled_weight_decay, decoupled
 from gradtx.atoms.moments import rms
-from gradtx.atoms.pointwise import identity
+from gradtx.atoms.pointwise import identity, unless_off
 from gradtx.combine import chain, ratio
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
@@ -66,9 +66,7 @@ class schedule_free_sgd(Composite):
 
     def expand(self) -> GradientTransformation:
         rate = _warmed(self.learning_rate, self.warmup_steps)
-        base = sgd(rate).expand()
-        if self.weight_decay is not None:
-            base = chain(add_decoupled_weight_decay(self.weight_decay), base)
+        base = chain(unless_off(self.weight_decay, add_decoupled_weight_decay), sgd(rate).expand())
         return schedule_free(base, rate, self.b1, self.weight_lr_power, self.state_dtype)
 
 

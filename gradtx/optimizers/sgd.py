@@ -51,7 +51,8 @@ class sgd(Composite):
         momentum: μ, in [0, 1), usually 0.9; None keeps no velocity, and no state.
         nesterov: look one step ahead by stepping along μ vₜ + gₜ.
         accumulator_dtype: of the velocity; None is the parameters', at least float32.
-        dampening: τ, in [0, 1): scales every gradient but the first by 1 - τ, as in PyTorch.
+        dampening: τ, in [0, 1): scales every gradient but the first by 1 - τ, as in PyTorch. With a number,
+            0 too, the state counts the updates; None does without the counter.
         rate_inside: multiply by the learning rate before the velocity instead of after it.
 
     Raises:
@@ -63,7 +64,7 @@ class sgd(Composite):
     momentum: Decay | None = None
     nesterov: bool = static(default=False)
     accumulator_dtype: DtypeName | None = static(default=None)
-    dampening: Decay = optional(default=0.0, kw_only=True)
+    dampening: Decay | None = optional(default=None, kw_only=True)
     rate_inside: bool = static(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -81,7 +82,7 @@ class sgd(Composite):
         if self.momentum is None:
             return chain(rate)
         velocity: GradientTransformation = trace(self.momentum, self.nesterov, self.accumulator_dtype)
-        if not is_off(self.dampening):
+        if self.dampening is not None:
             velocity = chain(dampen(self.dampening), velocity)
         return chain(rate, velocity) if self.rate_inside else chain(velocity, rate)
 

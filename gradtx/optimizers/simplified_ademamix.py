@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from gradtx.atoms.decay import decoupled
 from gradtx.atoms.moments import rms, trace
-from gradtx.atoms.pointwise import scale
-from gradtx.combine import add, ratio
+from gradtx.atoms.pointwise import scale, unless_off
+from gradtx.combine import add, chain, ratio
 from gradtx.contract.hyperparameters import Decay, NonNegative, Number, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
@@ -40,8 +40,8 @@ class scale_by_simplified_ademamix(Composite):
     eps_root: NonNegative = optional(default=0.0)
 
     def expand(self) -> GradientTransformation:
-        velocity = trace(self.b1)
-        top = velocity if is_off(self.alpha) else add(velocity, scale(self.alpha))
+        # A chain of these two has the state of their sum.
+        top = (chain if is_off(self.alpha) else add)(trace(self.b1), unless_off(self.alpha, scale))
         return ratio(top, rms(self.b2, self.eps_root), self.eps)
 
 

@@ -94,7 +94,7 @@ class scale_by_sm3(Composite):
     """SM3's direction, without the learning rate.
 
     Args:
-        b1: β₁, the decay of the average of steps, in [0, 1); None keeps no average.
+        b1: β₁, the decay of the average of steps, in [0, 1); None keeps no average in the state.
         b2: β₂, how much of the sums is kept, in [0, 1]; the paper's is 1.
         eps: ε, inside the root, at least 0; the paper's is 0.
     """
@@ -116,7 +116,7 @@ class sm3(Composite):
 
     Args:
         learning_rate: λ, a number or a schedule.
-        momentum: β₁, the decay of the average of steps, in [0, 1); None keeps no average.
+        momentum: β₁, the decay of the average of steps, in [0, 1); None keeps no average in the state.
     """
 
     learning_rate: Rate

@@ -19,7 +19,7 @@ from typing import Annotated
 from gradtx.atoms.curvature import hutchinson_estimator_diag_hessian
 from gradtx.atoms.decay import decoupled
 from gradtx.atoms.moments import ema, momentum, rare_ema
-from gradtx.atoms.pointwise import at_least, clip, scale
+from gradtx.atoms.pointwise import at_least, clip, scale, unless_off
 from gradtx.combine import chain, ratio
 from gradtx.contract.hyperparameters import Decay, DtypeName, Number, Positive, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
@@ -72,11 +72,9 @@ class scale_by_sophia(Composite):
             top = ema(self.b1, accumulator_dtype=self.mu_dtype)
         diagonal = rare_ema(self.hessian_diagonal_fn, self.b2, self.update_interval, self.renew_after)
         newton = ratio(top, chain(diagonal, scale(self.gamma), at_least(self.eps)))
-        if self.clip_threshold is None:
-            return newton
-        every = self.print_win_rate_every_n_steps if self.verbose else 0
-        told = print_win_rate(self.clip_threshold, every) if every else chain()
-        return chain(newton, told, clip(self.clip_threshold))
+        bound, every = self.clip_threshold, self.print_win_rate_every_n_steps if self.verbose else 0
+        told = print_win_rate(bound, every) if every and bound is not None else chain()
+        return chain(newton, told, unless_off(bound, clip))
 
 
 class sophia(Composite):

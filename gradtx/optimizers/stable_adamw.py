@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from gradtx import numerics
 from gradtx.atoms.decay import add_decoupled_weight_decay
 from gradtx.atoms.moments import momentum, rms
-from gradtx.atoms.pointwise import identity
+from gradtx.atoms.pointwise import identity, unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Positive, Rate
@@ -26,7 +26,7 @@ from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
-from gradtx.values.value import is_off, optional, static
+from gradtx.values.value import optional, static
 
 __all__ = ["stable_adamw", "steady_ratio"]
 
@@ -114,8 +114,7 @@ class stable_adamw(Composite):
     scale_decay: bool = static(default=True, kw_only=True)
 
     def expand(self) -> GradientTransformation:
-        off = is_off(self.weight_decay)
-        decay = identity() if off else add_decoupled_weight_decay(self.weight_decay, self.mask)
+        decay = unless_off(self.weight_decay, add_decoupled_weight_decay, self.mask)
         inside, behind = (decay, chain()) if self.scale_decay else (identity(), decay)
         moments = momentum(self.b1, self.mu_dtype), rms(self.b2, accumulator_dtype=self.nu_dtype)
         direction = steady_ratio(*moments, self.eps, self.threshold, inside)

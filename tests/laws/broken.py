@@ -13,6 +13,7 @@ from jax.extend.core import jaxpr_as_fun
 
 import gradtx
 from gradtx import GradientTransformation, numerics, tree
+from gradtx.values.value import is_off, optional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +273,14 @@ class counts_in_the_default_integer(GradientTransformation):
 
     def update(self, updates, state, params=None):
         return updates, Counted(state.step + 1)
+
+
+@breaks("numbers_keep_the_state", "saw nothing with its numbers at 0 instead of 0.5; expected", 2.0)
+class keeps_nothing_while_it_is_off(Passing):
+    factor: float = optional(default=0.0)
+
+    def init(self, params) -> Kept:
+        return Kept(() if is_off(self.factor) else tree.zeros_like(params))
 
 
 # ---------------------------------------------------------------- the update

@@ -13,7 +13,7 @@ from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
-from gradtx.values.value import static
+from gradtx.values.value import is_off, optional, static
 
 __all__ = ["dampen", "trace"]
 
@@ -76,10 +76,10 @@ class dampen(GradientTransformation, reach=ENTRY):
     Source: none (a convention of PyTorch's SGD, which names no source for it).
 
     Args:
-        dampening: τ, in [0, 1).
+        dampening: τ, in [0, 1). With 0 the updates are counted and stay as they are.
     """
 
-    dampening: Decay
+    dampening: Decay = optional(default=0.0)
 
     def init(self, params: PyTree) -> DampenState:
         return DampenState(jnp.zeros((), jnp.int32))
@@ -87,6 +87,9 @@ class dampen(GradientTransformation, reach=ENTRY):
     def update(
         self, updates: PyTree, state: DampenState, params: PyTree | None = None
     ) -> tuple[PyTree, DampenState]:
+        after = DampenState(numerics.safe_increment(state.step))
+        if is_off(self.dampening):
+            return updates, after
         factor = jnp.where(state.step == 0, 1.0, numerics.complement(self.dampening))
         damped = jax.tree.map(lambda g: numerics.times(g, factor), updates)
-        return damped, DampenState(numerics.safe_increment(state.step))
+        return damped, after
