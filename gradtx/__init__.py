@@ -6,10 +6,9 @@ updates, state = tx.update(grads, state, params)
 params = gradtx.apply_updates(params, updates)
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
+# Helpers have private names here: every public name in this module is one of gradtx's.
+import importlib as _importlib
+import typing as _typing
 
 from gradtx import (
     atoms,
@@ -222,15 +221,15 @@ from gradtx.states.resuming import resume
 from gradtx.telemetry.measures import measure_with_ema, monitor, snapshot
 from gradtx.telemetry.movement import share_moved
 from gradtx.telemetry.prints import print_win_rate
-from gradtx.training.look_ahead import look_ahead
 from gradtx.training.microbatching import Accumulator, micro_grad, micro_vmap, microbatch, reshape_batch_axis
+from gradtx.training.points import look_ahead
 from gradtx.training.slow_copies import incremental_update, periodic_update
 from gradtx.training.step import make_step, make_train_step
 from gradtx.tree.updates import apply_updates
-from gradtx.values import registry
+from gradtx.values import registry as _registry
 from gradtx.values.serial import from_json, to_json
 from gradtx.values.value import Value, optional, static
-from gradtx.values.wording import nearest
+from gradtx.values.wording import nearest as _nearest
 from gradtx.wrappers.accumulate import (
     accumulate,
     apply_every,
@@ -255,7 +254,7 @@ from gradtx.wrappers.tuning import hyperparams, tunable, with_hyperparams
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:  # loaded when first asked for: not every program needs them
+if _typing.TYPE_CHECKING:  # loaded when first asked for: not every program needs them
     from gradtx import gallery, interop, laws
     from gradtx.laws import check_transformation
     from gradtx.reports import plot
@@ -352,18 +351,51 @@ _SHOWN = [
 # fmt: on
 
 
+_OPTAX_SAYS = {
+    "GradientTransformationExtraArgs": "GradientTransformation",
+    "LookaheadParams": "lookahead",
+    "MultiSteps": "accumulate",
+    "add_decayed_weights": "add_decoupled_weight_decay",
+    "init_empty_state": "EmptyState",
+    "inject_hyperparams": "tunable",
+    "inject_stateful_hyperparams": "tunable",
+    "multi_transform": "partition",
+    "safe_int32_increment": "safe_increment",
+    "selective_transform": "masked",
+    "global_norm": "tree.global_norm",
+    "update_infinity_moment": "decayed_max",
+    "update_moment": "ema",
+    "update_moment_per_elem_norm": "ema",
+}
+"""Optax's name -> gradtx's word for it."""
+
+_OPTAX_MODULES = {"contrib", "transforms"}
+"""Modules of Optax whose names gradtx has without a module in front."""
+
+
 def __dir__() -> list[str]:
     """What TAB shows: optimizers, what composes them, what runs them, and the wings, which have the rest."""
-    return _SHOWN
+    return list(_SHOWN)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'gradtx' has no attribute {name!r}.{nearest(name, __all__)}")
-    module = importlib.import_module(_LATER[name])
+        raise AttributeError(f"module 'gradtx' has no attribute {name!r}.{_instead_of(name)}")
+    module = _importlib.import_module(_LATER[name])
     found = getattr(module, name, module)
     globals()[name] = found
     return found
 
 
-registry.publish(globals())
+def _instead_of(name: str) -> str:
+    """What to write where a name is missing: gradtx's word for Optax's, or the nearest name."""
+    if name in _OPTAX_SAYS:
+        hint = f" gradtx's word for it is gradtx.{_OPTAX_SAYS[name]}."
+    elif name in _OPTAX_MODULES:
+        hint = " What Optax has there is in gradtx itself: gradtx.muon, gradtx.masked."
+    else:
+        return _nearest(name, __all__)
+    return f"{hint} `from gradtx.interop import optax` has Optax's own: optax.{name}."
+
+
+_registry.publish(globals())

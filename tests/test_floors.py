@@ -81,7 +81,7 @@ def _imports(module: str) -> tuple[set[str], set[str], set[str]]:
         id(node)
         for block in ast.walk(tree)
         if isinstance(block, ast.FunctionDef)
-        or (isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING")
+        or (isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING"))
         for node in ast.walk(block)
     }
     top, late, outside = set(), set(), set()

@@ -40,9 +40,8 @@ def names(skip: set[str]) -> dict[str, dict[str, list[str]]]:
     for name in sorted(MODULES):
         module = getattr(gradtx, name)
         if hasattr(module, "__all__"):
-            own = [
-                n for n in module.__all__ if getattr(getattr(module, n), "__module__", "") == module.__name__
-            ]
+            inside = module.__name__  # or below it: a wing lists what its modules define
+            own = [n for n in module.__all__ if str(getattr(module, n).__module__).startswith(inside)]
             listed = found["helpers"].setdefault(module.__name__, [])
             listed += [f"{name}.{n}" for n in own if n not in listed]
     return found

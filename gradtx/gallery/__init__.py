@@ -12,3 +12,17 @@ The pictures need matplotlib, which the extra `plot` brings: pip install 'gradtx
 from gradtx.gallery.paths import CLASSICS, Trajectories, steps_to_escape, trajectories
 from gradtx.gallery.pictures import animate, draw
 from gradtx.gallery.surfaces import Surface, beale, ravine, rosenbrock, saddle
+
+__all__ = [
+    "CLASSICS",
+    "Surface",
+    "Trajectories",
+    "animate",
+    "beale",
+    "draw",
+    "ravine",
+    "rosenbrock",
+    "saddle",
+    "steps_to_escape",
+    "trajectories",
+]

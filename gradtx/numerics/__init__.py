@@ -17,3 +17,31 @@ from gradtx.numerics.leaf import (
     total,
 )
 from gradtx.numerics.norms import norm, rms, safe_norm, safe_root_mean_squares
+
+__all__ = [
+    "abs_sq",
+    "average_length",
+    "beside",
+    "cast",
+    "complement",
+    "divide_above_one",
+    "lerp",
+    "like",
+    "log_decay",
+    "minus",
+    "norm",
+    "norm_dtype",
+    "over",
+    "plus",
+    "plus_times",
+    "rms",
+    "root",
+    "safe_increment",
+    "safe_norm",
+    "safe_root_mean_squares",
+    "square_root",
+    "times",
+    "total",
+    "wide_dtype",
+    "wider",
+]

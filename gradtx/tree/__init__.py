@@ -21,3 +21,27 @@ from gradtx.tree.maps import (
 )
 from gradtx.tree.paths import PyTree, leaf_names, leaf_paths, unwrap_variables
 from gradtx.tree.sums import dot, global_norm, inner, total, totals
+
+__all__ = [
+    "MismatchError",
+    "PyTree",
+    "cast_like",
+    "check_like",
+    "copied",
+    "dot",
+    "full_like",
+    "global_norm",
+    "inner",
+    "is_finite",
+    "leaf_names",
+    "leaf_paths",
+    "map",
+    "one_example",
+    "real_dtype",
+    "total",
+    "totals",
+    "unwrap_variables",
+    "widen",
+    "zeros_like",
+    "zeros_of",
+]

@@ -16,3 +16,17 @@ from gradtx.atoms.clipping.adaptive import adaptive_grad_clip, unitwise_clip, un
 from gradtx.atoms.clipping.fixed import clip_by_block_rms, clip_by_global_norm
 from gradtx.atoms.clipping.lagged import LaggedNormState, clip_by_lagged_norm
 from gradtx.atoms.clipping.spikes import LeafwiseZClipState, ZClipState, leafwise_zclip, zclip
+
+__all__ = [
+    "LaggedNormState",
+    "LeafwiseZClipState",
+    "ZClipState",
+    "adaptive_grad_clip",
+    "clip_by_block_rms",
+    "clip_by_global_norm",
+    "clip_by_lagged_norm",
+    "leafwise_zclip",
+    "unitwise_clip",
+    "unitwise_norm",
+    "zclip",
+]

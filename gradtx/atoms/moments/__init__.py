@@ -14,3 +14,32 @@ from gradtx.atoms.moments.totals import (
     running_sum,
 )
 from gradtx.atoms.moments.velocity import DampenState, TraceState, dampen, trace
+
+__all__ = [
+    "BiasCorrectionState",
+    "DampenState",
+    "EmaState",
+    "RectifyState",
+    "RunningMaxState",
+    "RunningSumState",
+    "SquaredDeviationState",
+    "TraceState",
+    "bias_correction",
+    "dampen",
+    "decayed_max",
+    "difference",
+    "divide_by_root",
+    "ema",
+    "momentum",
+    "nesterov_momentum",
+    "nesterov_terms",
+    "rare_ema",
+    "rectify",
+    "rms",
+    "running_max",
+    "running_sum",
+    "signed_ema",
+    "squared_deviation",
+    "trace",
+    "two_decay_ema",
+]
