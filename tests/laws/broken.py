@@ -444,7 +444,7 @@ class broadcasts(GradientTransformation):
 _PROGRAMS: dict = {}
 
 
-@breaks("is_traced_where_it_is_used", "saw another place's program, with 4 examples", gradtx.trace(0.9))
+@breaks("is_traced_where_it_is_used", "saw another place's program, with 4 examples", gradtx.identity())
 class keeps_the_program_of_what_it_holds(GradientTransformation):
     inner: GradientTransformation
 
