@@ -17,6 +17,7 @@ from gradtx.contract.boundary import InitCall, init_calls
 from gradtx.contract.runtime import HyperparamsState
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
+from gradtx.tree import name as name_of
 from gradtx.values.value import Value
 
 __all__ = ["Array", "Kept", "Piece", "held", "nbytes", "pieces"]
@@ -136,7 +137,7 @@ def _own(call: InitCall, there: list[bool]) -> tuple[Kept, ...]:
         at = next((i for i, key in enumerate(path) if isinstance(key, _NAMES)), None)
         name = "state" if at is None else str(getattr(path[at], "name", None) or path[at].key)
         rest = path if at is None else path[at + 1 :]
-        fields.setdefault(name, []).append((jax.tree_util.keystr(rest), nbytes(leaf)))
+        fields.setdefault(name, []).append((name_of(rest), nbytes(leaf)))
     return tuple(
         Kept(name, tuple(array for _, array in leaves), tuple(path for path, _ in leaves))
         for name, leaves in fields.items()

@@ -21,6 +21,7 @@ from gradtx.reports.docstrings import formula, is_formula, summary
 from gradtx.rules.masks import everywhere
 from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree
+from gradtx.tree import name as name_of
 from gradtx.values import registry
 from gradtx.values.value import Value
 
@@ -115,9 +116,7 @@ class _Size(NamedTuple):
 
 def _size(params: PyTree) -> _Size:
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    return _Size(
-        sum(nbytes(x).size for _, x in leaves), frozenset(jax.tree_util.keystr(p) for p, _ in leaves)
-    )
+    return _Size(sum(nbytes(x).size for _, x in leaves), frozenset(name_of(p) for p, _ in leaves))
 
 
 def _tried(label: str, tx: Any) -> Piece:
