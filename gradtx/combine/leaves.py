@@ -143,7 +143,7 @@ class partition(GradientTransformation, reach=ENTRY):
         for name, label in zip(tree.leaf_names(params), flat, strict=True):
             if label not in self.transforms:
                 raise MismatchError(
-                    f"the leaf {name!r} has the label {label!r}, which no transformation has."
+                    f"the leaf at {tree.quoted(name)} has the label {label!r}, which no transformation has."
                     f"{nearest(str(label), self.transforms)} Labels: {', '.join(self.transforms)}."
                 )
         return {k: jax.tree.unflatten(structure, [label == k for label in flat]) for k in self.transforms}

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradtx.laws.report import Finding
 from gradtx.tree import PyTree
+from gradtx.tree import name as name_of
 
 __all__ = ["ROUNDINGS", "describe", "differences", "is_key", "numbers", "pairs", "raised", "said", "show"]
 
@@ -30,16 +31,13 @@ def differences(
         tolerance: of the values, as a share of each leaf's largest entry; 0 wants the same bits, and
             None compares structure, shapes and dtypes only.
     """
-    mine, theirs = (
-        {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
-        for tree in (seen, expected)
-    )
+    mine, theirs = (dict(jax.tree_util.tree_leaves_with_path(tree)) for tree in (seen, expected))
     for path in mine | theirs:
         here, there = (describe(t[path]) if path in t else "nothing" for t in (mine, theirs))
         if here != there:
-            yield Finding(f"{here} {when}".strip(), there, name + path)
+            yield Finding(f"{here} {when}".strip(), there, name_of(path, name))
         elif tolerance is not None:
-            yield from _far(mine[path], theirs[path], name + path, when, tolerance)
+            yield from _far(mine[path], theirs[path], name_of(path, name), when, tolerance)
     had: Any = jax.tree.structure(seen)
     should: Any = jax.tree.structure(expected)
     if mine.keys() == theirs.keys() and had != should:

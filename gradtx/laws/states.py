@@ -14,7 +14,7 @@ from gradtx.combine import MaskedNode
 from gradtx.laws.compare import describe, differences, is_key, raised, show
 from gradtx.laws.report import Finding, law
 from gradtx.laws.trial import STEPS, Trial, held_by, in_dtype
-from gradtx.tree import PyTree
+from gradtx.tree import PyTree, name
 from gradtx.values.equality import same
 from gradtx.values.value import Value, accepted
 
@@ -26,7 +26,7 @@ TRACES = ("runs", "abstract_init_agrees")
 
 def _leaves(state: PyTree) -> Iterator[tuple[str, Any]]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        yield f"state{jax.tree_util.keystr(path)}", leaf
+        yield name(path, "state"), leaf
 
 
 @law("state", "Read the error.")
@@ -51,7 +51,7 @@ def _nodes(tree: PyTree, at: str) -> Iterator[tuple[str, Any]]:
     below, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: x is not tree)
     for path, node in below:
         if path:
-            yield from _nodes(node, at + jax.tree_util.keystr(path))
+            yield from _nodes(node, name(path, at))
 
 
 @law(
@@ -95,18 +95,18 @@ def accumulators_are_wide(trial: Trial) -> Iterator[Finding]:
 def state_owns_its_buffers(trial: Trial) -> Iterator[Finding]:
     """No leaf of the first state shares its memory with a parameter or another leaf: all can be donated."""
     params = trial.params
-    owners = {place: f"params{name}" for name, place in _places(params)}
-    for name, place in _places(trial.tx.init(params)):
-        if owners.setdefault(place, f"state{name}") != f"state{name}":
-            yield Finding(f"the memory of {owners[place]}", "memory of its own", f"state{name}")
+    owners = {place: at for at, place in _places(params, "params")}
+    for at, place in _places(trial.tx.init(params), "state"):
+        if owners.setdefault(place, at) != at:
+            yield Finding(f"the memory of {owners[place]}", "memory of its own", at)
 
 
-def _places(tree: PyTree) -> Iterator[tuple[str, int]]:
+def _places(tree: PyTree, root: str) -> Iterator[tuple[str, int]]:
     """The name of each leaf, and where its shards lie in memory."""
     for path, x in jax.tree_util.tree_leaves_with_path(tree):
         if isinstance(x, jax.Array) and x.size and not is_key(x):
             for shard in x.addressable_shards:
-                yield jax.tree_util.keystr(path), shard.data.unsafe_buffer_pointer()
+                yield name(path, root), shard.data.unsafe_buffer_pointer()
 
 
 @law("state", "Use jax.tree.map, and never the first leaf.", RUNS)

@@ -201,7 +201,7 @@ def in_dtype(tree: PyTree, dtype: Any) -> PyTree:
 
 def replacing(
     params: PyTree, fits: Callable[[Any], bool], new: Callable[[Any], Any]
-) -> tuple[str, Callable[[PyTree], PyTree]]:
+) -> tuple[Any, Callable[[PyTree], PyTree]]:
     """The path of the first parameter that fits, and what replaces the leaf there in such a tree."""
     flat, structure = jax.tree_util.tree_flatten_with_path(params)
     at = next((i for i, (_, x) in enumerate(flat) if fits(x)), None)
@@ -212,7 +212,7 @@ def replacing(
         leaves = jax.tree.leaves(tree)
         return jax.tree.unflatten(structure, [*leaves[:at], new(leaves[at]), *leaves[at + 1 :]])
 
-    return jax.tree_util.keystr(flat[at][0]), change
+    return flat[at][0], change
 
 
 def held_by(x: Any, where: str) -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,8 @@ from gradtx.laws.report import Finding, Skip, law
 from gradtx.laws.surroundings import AXIS, SURROUNDINGS, behind, seen
 from gradtx.laws.trial import STEPS, Trial, as_traced, in_dtype, replacing, stack, unhashable
 from gradtx.layouts.buffers import packing
-from gradtx.tree import PyTree
+from gradtx.tree import PyTree, where
+from gradtx.tree import name as name_of
 
 __all__: list[str] = []  # a law is reached through LAWS
 
@@ -50,7 +51,7 @@ def arguments_stay_as_they_are(trial: Trial) -> Iterator[Finding]:
     for name, tree in given.items():
         gone = [p for p, x in jax.tree_util.tree_leaves_with_path(tree) if _is_deleted(x)]
         for path in gone:
-            yield Finding("an array that was given away", "it unchanged", name + jax.tree_util.keystr(path))
+            yield Finding("an array that was given away", "it unchanged", name_of(path, name))
         if not gone:
             yield from differences(tree, before[name], name, "after the call", 0.0)
 
@@ -80,8 +81,10 @@ def leafwise_is_leaf_by_leaf(trial: Trial) -> Iterator[Finding]:
         return trial.step(tx, change(params), state, change(grads))
 
     for (updates, _), (expected, _) in zip(trial.run(step), trial.eager, strict=True):
-        for found in differences(updates, expected, "updates", f"where the leaf at {at} is another", 0.0):
-            if found.at != f"updates{at}":
+        for found in differences(
+            updates, expected, "updates", f"where the leaf at {where(at, trial.params)} is another", 0.0
+        ):
+            if found.at != name_of(at, "updates"):
                 yield found
 
 
@@ -261,7 +264,7 @@ def holes_pass_through(trial: Trial) -> Iterator[Finding]:
     """None and MaskedNode in the trees are in the updates too, and nothing is kept for them."""
     for hole in (None, MaskedNode()):
         at, change = replacing(trial.params, lambda _: True, functools.partial(_put, hole))
-        yield from trial.dry_run(f"with {hole} at {at}", change)
+        yield from trial.dry_run(f"with {hole} at {where(at, trial.params)}", change)
 
 
 def _put(hole: Any, leaf: Any) -> Any:
@@ -273,7 +276,7 @@ def empty_leaves_pass_through(trial: Trial) -> Iterator[Finding]:
     """A leaf without entries comes back as it is, and makes no other leaf infinite or NaN."""
     at, change = replacing(trial.params, lambda x: x.ndim > 0, lambda x: x[:0])
     params, grads, extra = trial.changed(change)
-    when = f"with no entries at {at}"
+    when = f"with no entries at {where(at, trial.params)}"
     try:
         updates, _ = trial.tx.update(grads, trial.tx.init(params), params, **{**trial.extra, **extra})
     except Exception as error:
@@ -283,7 +286,7 @@ def empty_leaves_pass_through(trial: Trial) -> Iterator[Finding]:
     usual = dict(jax.tree_util.tree_leaves_with_path(trial.eager[0][0]))
     for path, x in jax.tree_util.tree_leaves_with_path(updates):
         if np.all(np.isfinite(numbers(usual[path]))) and not np.all(np.isfinite(numbers(x))):
-            name = f"updates{jax.tree_util.keystr(path)}"
+            name = name_of(path, "updates")
             yield Finding(f"infinity or NaN {when}", "finite updates, as there are without it", name)
 
 
@@ -319,20 +322,22 @@ def wrong_shapes_are_refused(trial: Trial) -> Iterator[Finding]:
     """Updates that lack an axis are refused with the leaf's path, not broadcast."""
     at, change = replacing(trial.params, lambda x: x.ndim > 0 and x.size > 1, lambda x: x[0])
     step = functools.partial(trial.step, trial.tx)
-    wrong, expected = trial.changed(change)[1], f"a ValueError that names {at}"
+    wrong, expected = trial.changed(change)[1], f"a ValueError that names {where(at, trial.params)}"
     for when, params in (("with the parameters", trial.params), ("without them", None)):
         try:
             updates, after = jax.eval_shape(step, params, trial.state, wrong)
         except Exception as error:
-            if not isinstance(error, ValueError) or not (at in str(error) or _asks_for_params(params, error)):
-                yield raised(error, when, expected, f"updates{at}")
+            if not isinstance(error, ValueError) or not (
+                name_of(at) in str(error) or _asks_for_params(params, error)
+            ):
+                yield raised(error, when, expected, name_of(at, "updates"))
             continue
         # Where nothing is remembered of a parameter, there is nothing to compare with: they pass.
         harmed = any(
             (*differences(updates, trial.updates_for(wrong), ""), *differences(after, trial.state, ""))
         )
         if harmed or params is not None:
-            yield Finding(f"no error {when}", expected, f"updates{at}")
+            yield Finding(f"no error {when}", expected, name_of(at, "updates"))
 
 
 def _asks_for_params(params: Any, error: Exception) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from gradtx.laws.compare import show
 from gradtx.laws.report import Finding, Skip, law
 from gradtx.laws.trial import Trial, held_by, unhashable
+from gradtx.tree import name as name_of
 from gradtx.values.serial import from_json, to_json
 from gradtx.values.value import Value
 
@@ -93,7 +94,7 @@ def leaves_are_numbers(trial: Trial) -> Iterator[Finding]:
     """Its pytree leaves are its numbers, and nothing else."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(trial.tx):
         if not jnp.issubdtype(np.asarray(leaf).dtype, jnp.number):
-            yield Finding(show(leaf), "a number or an array of numbers", f"tx{jax.tree_util.keystr(path)}")
+            yield Finding(show(leaf), "a number or an array of numbers", name_of(path, "tx"))
 
 
 @law(

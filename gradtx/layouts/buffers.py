@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Labels
-from gradtx.tree import MismatchError, PyTree, check_like, leaf_names, unwrap_variables
+from gradtx.tree import MismatchError, PyTree, check_like, leaf_names, quoted, unwrap_variables, where
 from gradtx.values.value import Value, kept, static
 
 __all__ = ["packing"]
@@ -41,7 +41,7 @@ class _Shapes:
             dtype, shape = jnp.result_type(x), ",".join(map(str, jnp.shape(x)))
             if not jnp.issubdtype(dtype, jnp.inexact):
                 raise MismatchError(
-                    f"{owner}: the parameter at {jax.tree_util.keystr(path) or 'the root'} is {dtype.name}: "
+                    f"{owner}: the parameter at {where(path, value)} is {dtype.name}: "
                     "expected floating-point or complex numbers. Keep out what is not trained."
                 )
             return f"{dtype.name}[{shape}]"
@@ -181,11 +181,11 @@ def _joined(leaves: list[Any], own: list[int], names: list[str], sizes: list[int
         return leaves[own[0]]
     dtypes = {jnp.result_type(leaves[i]).name: i for i in present}
     if len(dtypes) > 1:
-        where = ", ".join(f"{names[i]!r} is {dtype}" for dtype, i in dtypes.items())
-        raise MismatchError(f"leaves that share a buffer differ in dtype: {where}. Cast them before pack.")
+        those = ", ".join(f"{quoted(names[i])} is {dtype}" for dtype, i in dtypes.items())
+        raise MismatchError(f"leaves that share a buffer differ in dtype: {those}. Cast them before pack.")
     if missing := [i for i in own if i not in present and sizes[i]]:
         raise MismatchError(
-            f"there is nothing to pack at {names[missing[0]]!r}, but at {names[present[0]]!r}, which shares "
-            "its buffer. Give them different labels."
+            f"there is nothing to pack at {quoted(names[missing[0]])}, but at {quoted(names[present[0]])}, "
+            "which shares its buffer. Give them different labels."
         )
     return jnp.concatenate([jnp.ravel(leaves[i]) for i in present])

@@ -21,7 +21,7 @@ from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.layouts.rebuilt import rebuilt
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Mask
-from gradtx.tree import MismatchError, PyTree, leaf_names
+from gradtx.tree import MismatchError, PyTree, leaf_names, quoted
 from gradtx.values.value import static
 
 __all__ = ["layerwise", "per_layer"]
@@ -129,15 +129,14 @@ class layerwise(GradientTransformation, reach=LEAF):
         return f
 
     def _check_depths(self, updates: PyTree, parts: list[list[Any]]) -> None:
-        paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(updates)]
-        depths = self._depths(updates)
+        names, depths = leaf_names(updates), self._depths(updates)
         for part in parts:
-            for path, depth, kept in zip(paths, depths, part, strict=True):
+            for name, depth, kept in zip(names, depths, part, strict=True):
                 for x in jax.tree.leaves(kept) if depth is not None else ():
                     if not -x.ndim <= self.axis < x.ndim or x.shape[self.axis] != depth:
                         raise MismatchError(
-                            f"the updates at {path} have {depth} layers, and the state there has shape "
-                            f"{x.shape}. Pass updates for the tree that init was called with."
+                            f"the updates at {quoted(name)} have {depth} layers, and the state there has "
+                            f"shape {x.shape}. Pass updates for the tree that init was called with."
                         )
 
     def _depths(self, tree: PyTree) -> list[int | None]:
@@ -145,10 +144,11 @@ class layerwise(GradientTransformation, reach=LEAF):
         leaves = jax.tree.leaves(tree)
         stacked = jax.tree.leaves(select(self.stacked, tree)) if leaves else []
         depths: list[int | None] = []
-        for leaf, is_stacked, path in zip(leaves, stacked, leaf_names(tree), strict=True):
+        for leaf, is_stacked, name in zip(leaves, stacked, leaf_names(tree), strict=True):
             if is_stacked and not -leaf.ndim <= self.axis < leaf.ndim:
                 raise MismatchError(
-                    f"{path!r} is said to be stacked along axis {self.axis}, but has shape {leaf.shape}."
+                    f"the leaf at {quoted(name)} is said to be stacked along axis {self.axis}, "
+                    f"but has shape {leaf.shape}."
                 )
             depths.append(leaf.shape[self.axis] if is_stacked else None)
         return depths

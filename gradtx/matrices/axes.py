@@ -20,7 +20,7 @@ import jax
 
 from gradtx.rules.by_path import by_path, is_function, select
 from gradtx.rules.masks import Rule
-from gradtx.tree import MismatchError, PyTree, leaf_names
+from gradtx.tree import MismatchError, PyTree, leaf_names, quoted
 from gradtx.values.value import Value, static
 
 __all__ = ["Axes", "Matrix", "as_matrix", "axes_of", "last_two", "matrix_axes", "only_two"]
@@ -160,7 +160,7 @@ class _Layout(NamedTuple):
     columns: tuple[int, ...]
 
 
-def _layout(leaf: Any, axes: matrix_axes, path: str) -> _Layout:
+def _layout(leaf: Any, axes: matrix_axes, name: str) -> _Layout:
     def own(given: Any) -> tuple[int, ...]:
         return tuple(range(leaf.ndim)[a] for a in (given if isinstance(given, tuple) else (given,)))
 
@@ -169,7 +169,9 @@ def _layout(leaf: Any, axes: matrix_axes, path: str) -> _Layout:
     except IndexError:
         rows = columns = ()
     if not rows or not columns or len({*rows, *columns}) < len(rows) + len(columns):
-        raise MismatchError(f"{path!r} has shape {leaf.shape}, which {axes!r} makes no matrix.")
+        raise MismatchError(
+            f"the leaf at {quoted(name)} has shape {leaf.shape}, which {axes!r} makes no matrix."
+        )
     batch = tuple(a for a in range(leaf.ndim) if a not in rows and a not in columns)
     return _Layout(batch, rows, columns)
 

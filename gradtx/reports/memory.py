@@ -21,7 +21,7 @@ from gradtx.contract.transformation import GradientTransformation
 from gradtx.reports.composition import Array, nbytes
 from gradtx.reports.tables import aligned
 from gradtx.states.names import places
-from gradtx.tree import PyTree, leaf_names
+from gradtx.tree import PyTree, leaf_names, quoted
 
 __all__ = ["MemoryReport", "MemoryRow", "memory_report"]
 
@@ -144,12 +144,11 @@ def _as_tree(params: PyTree | float) -> PyTree:
         leaves = list(zip(leaf_names(params), jax.tree.leaves(params), strict=True))
         if not leaves:
             raise ValueError(f"memory_report(params={params!r}): there is no array in it.")
-        for path, leaf in leaves:
+        for name, leaf in leaves:
             if not hasattr(leaf, "dtype"):
-                where = f" at {path!r}" if path else ""
                 raise TypeError(
-                    f"memory_report: the parameters{where} are {reprlib.repr(leaf)}: expected arrays, their "
-                    "shapes and dtypes as jax.eval_shape gives them, or how many there are."
+                    f"memory_report: the parameters at {quoted(name)} are {reprlib.repr(leaf)}: expected "
+                    "arrays, their shapes and dtypes as jax.eval_shape gives them, or how many there are."
                 )
         return params
     if params < 1 or params != int(params):

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradtx.tree import MismatchError, PyTree, leaf_paths, unwrap_variables
+from gradtx.tree import MismatchError, PyTree, leaf_paths, quoted, unwrap_variables
 from gradtx.values.value import Value, static
 from gradtx.values.wording import nearest
 
@@ -101,7 +101,9 @@ def _by_rules(rule: by_path, names: list[str], nodes: list[str]) -> list[Any]:
                 answers.append(answer)
                 break
         else:
-            raise MismatchError(f"no rule matches {name!r}: end {rule!r} with one for '.*'.")
+            raise MismatchError(
+                f"no rule matches the leaf at {quoted(name)}: end {rule!r} with one for '.*'."
+            )
     return answers
 
 
@@ -114,7 +116,7 @@ def _by_tree(rule: PyTree, names: list[str], nodes: list[str]) -> list[Any]:
         while at not in given:
             if not at:
                 raise MismatchError(
-                    f"the mask says nothing of the leaf {name!r}. Its tree must be the parameters', "
+                    f"the mask says nothing of the leaf at {quoted(name)}. Its tree must be the parameters', "
                     f"or a prefix of it; it has: {_listed(list(given))}."
                 )
             at = at.rpartition("/")[0]
@@ -132,5 +134,5 @@ def _by_tree(rule: PyTree, names: list[str], nodes: list[str]) -> list[Any]:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(n) for n in names[:8])
+    shown = ", ".join(map(quoted, names[:8]))
     return shown + (f", and {len(names) - 8} more" if len(names) > 8 else "")

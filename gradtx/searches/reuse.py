@@ -52,9 +52,9 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
 
 def _kept(state: PyTree) -> tuple[jax.Array, PyTree]:
     nodes = jax.tree_util.tree_flatten_with_path(state, is_leaf=_keeps)[0]
-    found = [(jax.tree_util.keystr(path), node) for path, node in nodes if _keeps(node)]
+    found = [(tree.quoted(tree.name(path)), node) for path, node in nodes if _keeps(node)]
     if len(found) != 1:
-        where = f"{len(found)}: {', '.join(path or 'the root' for path, _ in found)}" if found else "none"
+        where = f"{len(found)}: {', '.join(path for path, _ in found)}" if found else "none"
         raise ValueError(
             f"value_and_grad_from_state: expected one line search's state, found {where}. Give it the state "
             "of a transformation with one line search in it."
@@ -62,7 +62,7 @@ def _kept(state: PyTree) -> tuple[jax.Array, PyTree]:
     ((path, node),) = found
     if node.grad is None:
         raise ValueError(
-            f"value_and_grad_from_state: the line search at {path or 'the root'} keeps no gradient: make it "
+            f"value_and_grad_from_state: the line search at {path} keeps no gradient: make it "
             "with store_grad=True."
         )
     return node.value, node.grad

@@ -13,6 +13,7 @@ from gradtx.contract.runtime import HyperparamsState, held_in, with_held
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.states.names import places
 from gradtx.tree import MismatchError, PyTree
+from gradtx.tree import name as name_of
 
 __all__ = ["resume"]
 
@@ -186,9 +187,7 @@ def _as_held(saved: PyTree) -> HyperparamsState | None:
 def _counted(saved: PyTree) -> Any:
     """How many updates the counters in a state have seen."""
     found = jax.tree_util.tree_flatten_with_path(saved)[0]
-    counts = {
-        int(x) for path, x in found if path and jax.tree_util.keystr(path[-1:]) in (".step", "['step']")
-    }
+    counts = {int(x) for path, x in found if name_of(path[-1:]) == "step"}
     if len(counts) != 1:
         seen = f"its counters say {sorted(counts)}" if counts else "there is no counter in it"
         raise MismatchError(

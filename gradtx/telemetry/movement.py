@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.tree import PyTree
+from gradtx.tree import PyTree, where
 
 __all__ = ["share_moved"]
 
@@ -39,7 +39,7 @@ def share_moved(before: PyTree, after: PyTree, threshold: float = 1e-5) -> jax.A
     def count(path: Any, old: Any, new: Any) -> jax.Array:
         if np.shape(old) != np.shape(new):
             raise ValueError(
-                f"share_moved: the parameter at {jax.tree_util.keystr(path) or 'the root'} has shape "
+                f"share_moved: the parameter at {where(path, before)} has shape "
                 f"{np.shape(old)} before and {np.shape(new)} after."
             )
         wide = numerics.wide_dtype(numerics.wider(jnp.result_type(old), jnp.result_type(new)))

@@ -19,7 +19,7 @@ from gradtx.tree.maps import (
     zeros_like,
     zeros_of,
 )
-from gradtx.tree.paths import PyTree, leaf_names, leaf_paths, unwrap_variables
+from gradtx.tree.paths import PyTree, leaf_names, leaf_paths, name, quoted, unwrap_variables, where
 from gradtx.tree.sums import dot, global_norm, inner, total, totals
 
 __all__ = [

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.tree.paths import PyTree
+from gradtx.tree.paths import PyTree, leaf_names, quoted, where
 
 __all__ = [
     "MismatchError",
@@ -107,7 +107,7 @@ def check_like(tree: PyTree, other: PyTree, what: str) -> None:
         if mine.get(path) != theirs.get(path):
             arrived, expected = (_described(t.get(path)) for t in (mine, theirs))
             raise MismatchError(
-                f"the updates' tree differs from the {what} at {path or 'the root'}: {arrived} "
+                f"the updates' tree differs from the {what} at {quoted(path)}: {arrived} "
                 f"against {expected}. Pass updates for the tree that init was called with."
             )
     raise MismatchError(
@@ -135,7 +135,7 @@ def one_example(tree: PyTree) -> PyTree:
     others: list[tuple[str, int]] = []
 
     def first(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
-        name, shape = jax.tree_util.keystr(path) or "the root", np.shape(leaf)
+        name, shape = where(path, tree), np.shape(leaf)
         other, examples = others[0] if others else (name, shape[0] if shape else None)
         if not shape or shape[0] != examples:
             seen = f"{shape[0]} examples, not {examples} as {other}" if shape else "no axis"
@@ -150,8 +150,7 @@ def one_example(tree: PyTree) -> PyTree:
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in flat}
+    return dict(zip(leaf_names(tree), builtins.map(np.shape, jax.tree.leaves(tree)), strict=True))
 
 
 def _described(shape: tuple[int, ...] | None) -> str:
@@ -169,7 +168,7 @@ def widen(tree: PyTree) -> PyTree:
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.inexact):
             raise MismatchError(
-                f"the updates at {jax.tree_util.keystr(path) or 'the root'} are {dtype.name}: "
+                f"the updates at {where(path, tree)} are {dtype.name}: "
                 "expected floating-point or complex numbers. Keep integer leaves out with "
                 "partition or masked, or take gradients of the floating-point leaves only."
             )
@@ -210,7 +209,7 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
 
     def start(path: Any, leaf: Any) -> jax.Array:
         own = jnp.result_type(leaf)
-        _check_inexact(path, own)
+        _check_inexact(path, own, tree)
         wanted = numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype)
         if isinstance(leaf, jax.Array):
             return jnp.full_like(leaf, value, dtype=wanted)  # keeps the leaf's sharding
@@ -219,10 +218,10 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
     return jax.tree_util.tree_map_with_path(start, tree)
 
 
-def _check_inexact(path: Any, dtype: Any) -> None:
+def _check_inexact(path: Any, dtype: Any, tree: PyTree) -> None:
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise MismatchError(
-            f"the parameters at {jax.tree_util.keystr(path) or 'the root'} are {dtype.name}: "
+            f"the parameters at {where(path, tree)} are {dtype.name}: "
             "expected floating-point or complex numbers. Keep integer leaves out with "
             "partition or masked."
         )
@@ -250,11 +249,11 @@ def copied(tree: PyTree, dtype: Any = None) -> PyTree:
         if isinstance(leaf, jax.ShapeDtypeStruct):
             raise MismatchError(
                 "the state begins with a copy of the parameters, and "
-                f"{jax.tree_util.keystr(path) or 'the root'} is a shape without values. "
+                f"{where(path, tree)} is a shape without values. "
                 "For the shapes of the state call jax.eval_shape(tx.init, params)."
             )
         own = jnp.result_type(leaf)
-        _check_inexact(path, own)
+        _check_inexact(path, own, tree)
         return jnp.array(leaf, numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype), copy=True)
 
     return jax.tree_util.tree_map_with_path(copy, tree)

@@ -1,4 +1,7 @@
-"""Leaves and their names, as 'encoder/kernel'."""
+"""The name of a leaf: 'encoder/kernel', in every message, mask, rule and report.
+
+It joins the keys on the way to the leaf: those of dictionaries, the indices of lists, the names of fields.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,33 @@ from typing import Any
 
 import jax
 
-__all__ = ["PyTree", "leaf_names", "leaf_paths", "name", "unwrap_variables"]
+__all__ = ["PyTree", "leaf_names", "leaf_paths", "name", "quoted", "unwrap_variables", "where"]
 
 PyTree = Any
 
 
-def name(path: Any) -> str:
-    """The name of one leaf by its path of keys, as masks match it: 'dense/kernel'; '' for the root."""
-    return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
+def name(path: Any, root: str = "") -> str:
+    """The name of the place that a path of `jax.tree_util` leads to, as 'encoder/kernel'.
+
+    Args:
+        path: keys, as `jax.tree_util.tree_leaves_with_path` returns them.
+        root: what the tree itself is called, as 'updates' in 'updates/encoder/kernel'; it is the name of
+            an empty path.
+    """
+    below = jax.tree_util.keystr(tuple(path), simple=True, separator="/")
+    return "/".join(part for part in (root, below) if part)
+
+
+def quoted(name: str) -> str:
+    """A leaf's name in a message: 'encoder/kernel' in quotes, or 'the root' for a tree that is one leaf."""
+    return repr(name) if name else "the root"
+
+
+def where(path: Any, tree: PyTree) -> str:
+    """The leaf at a path of `tree`, for a message: its `quoted` name, which is the one that masks match."""
+    held_by, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_variable)
+    to_variables = (at for at, x in held_by if _is_variable(x) and at == tuple(path[: len(at)]))
+    return quoted(name(next(to_variables, path)))
 
 
 def leaf_names(tree: PyTree) -> list[str]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import numerics
-from gradtx.tree import PyTree
+from gradtx.tree.paths import PyTree, where
 
 __all__ = ["apply_updates"]
 
@@ -30,7 +30,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
             return param
         if np.shape(update) != np.shape(param):
             raise ValueError(
-                f"apply_updates: the update at {jax.tree_util.keystr(path) or 'the root'} has shape "
+                f"apply_updates: the update at {where(path, updates)} has shape "
                 f"{np.shape(update)}, its parameter {np.shape(param)}."
             )
         dtype = jnp.result_type(param)

@@ -135,7 +135,7 @@ def test_a_mis_ordered_donation_moves_44_bytes_instead_of_28_on_a_gpu(target: st
     assert cost.copies == 4  # both moments of both leaves
     report = needless_copies(misordered(), params, state, params)
     assert report.moved == 16 * count(params)
-    assert "output[1][0].numerator[0].mean['a']: copied into the memory of" in str(report)
+    assert "output/1/0/numerator/0/mean/a: copied into the memory of" in str(report)
     assert not needless_copies(make_step(gradtx.adamw(1e-3)), params, state, params)
 
 

@@ -191,15 +191,13 @@ def test_what_would_mix_examples_before_the_clip_refuses_them(around) -> None:
 def test_gradients_without_examples_are_refused_with_their_path() -> None:
     tx = gradtx.dpsgd(0.1, 1.0, 0.1, 0)
     state = tx.init(PARAMS)
-    with pytest.raises(
-        ValueError, match=r"dpsgd: the leaf at \['kernel'\] has 2 examples, not 3 as \['bias'\]"
-    ):
+    with pytest.raises(ValueError, match=r"dpsgd: the leaf at 'kernel' has 2 examples, not 3 as 'bias'"):
         tx.update(PARAMS, state, PARAMS)
     square = {"w": jnp.ones((3, 3))}
-    with pytest.raises(ValueError, match=r"dpsgd: the updates' tree differs from the parameters' at \['w'\]"):
+    with pytest.raises(ValueError, match=r"dpsgd: the updates' tree differs from the parameters' at 'w'"):
         tx.update(square, tx.init(square), square)
     with pytest.raises(ValueError, match="the leaf at the root has no axis"):
         tx.update(jnp.ones(()), tx.init(jnp.ones(())), jnp.ones(()))
     short = examples() | {"kernel": examples()["kernel"][:2]}
-    with pytest.raises(ValueError, match=r"\['kernel'\] has 2 examples"):
+    with pytest.raises(ValueError, match=r"'kernel' has 2 examples"):
         gradtx.per_example_global_norm_clip(short, 1.0)

@@ -97,9 +97,7 @@ def test_updates_that_would_broadcast_are_refused_with_the_path() -> None:
     """PAINS 16: a gradient of shape (3,) for a (2, 3) parameter."""
     tx, params = adam(1e-3), {"a": {"w": jnp.ones((2, 3))}}
     grads = {"a": {"w": jnp.ones(3)}}
-    message = (
-        r"adam: the updates' tree differs from the {} at \['a'\]\['w'\]: shape \(3,\) against shape \(2, 3\)"
-    )
+    message = r"adam: the updates' tree differs from the {} at 'a/w': shape \(3,\) against shape \(2, 3\)"
     refused(ValueError, message.format("parameters'"), tx.update, grads, tx.init(params), params)
     refused(ValueError, message.format("state's"), tx.update, grads, tx.init(params))
     refused(ValueError, message.format("state's"), jax.jit(tx.update), grads, tx.init(params))
@@ -110,13 +108,13 @@ def test_updates_of_another_tree_are_refused_with_the_path() -> None:
     state = tx.init(PARAMS)
     refused(
         ValueError,
-        r"\['dense'\]\['bias'\]: nothing against shape",
+        r"'dense/bias': nothing against shape",
         tx.update,
         {"dense": {"kernel": jnp.ones((3, 4))}},
         state,
     )
     more = PARAMS | {"extra": jnp.ones(2)}
-    refused(ValueError, r"adam: .*\['extra'\]: shape \(2,\) against nothing", tx.update, more, state)
+    refused(ValueError, r"adam: .*'extra': shape \(2,\) against nothing", tx.update, more, state)
     listed = {"a": [jnp.ones(2)]}
     refused(ValueError, "a tuple may have become a list", tx.update, listed, tx.init({"a": (jnp.ones(2),)}))
 
@@ -126,12 +124,12 @@ def test_integer_updates_and_parameters_are_refused_with_the_path() -> None:
     ints = {"dense": {"kernel": jnp.ones((3, 4), int), "bias": jnp.ones(4)}}
     refused(
         ValueError,
-        r"adam: the updates at \['dense'\]\['kernel'\] are int32: expected floating",
+        r"adam: the updates at 'dense/kernel' are int32: expected floating",
         tx.update,
         ints,
         tx.init(PARAMS),
     )
-    refused(ValueError, r"adam: the parameters at \['dense'\]\['kernel'\] are int32", tx.init, ints)
+    refused(ValueError, r"adam: the parameters at 'dense/kernel' are int32", tx.init, ints)
 
 
 def test_the_state_of_another_transformation_is_refused() -> None:
@@ -258,9 +256,7 @@ def test_a_label_without_a_transformation_is_refused() -> None:
 
 
 def test_apply_updates_refuses_another_shape_with_the_path() -> None:
-    with pytest.raises(
-        ValueError, match=r"apply_updates: the update at \['w'\] has shape \(3,\), .* \(2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"apply_updates: the update at 'w' has shape \(3,\), .* \(2, 3\)"):
         gradtx.apply_updates({"w": jnp.ones((2, 3))}, {"w": jnp.ones(3)})
 
 

@@ -134,7 +134,7 @@ BROKEN.append(
 )
 
 
-@breaks("leaves_are_numbers", "at tx.flag: saw True")
+@breaks("leaves_are_numbers", "at tx/flag: saw True")
 class holds_a_flag_as_data(Passing):
     flag: object = True
 
@@ -175,7 +175,7 @@ class raises(GradientTransformation):
         raise RuntimeError("out of order")
 
 
-@breaks("state_is_plain", "at state.tree: saw [")
+@breaks("state_is_plain", "at state/tree: saw [")
 class keeps_a_list(GradientTransformation):
     def init(self, params) -> Kept:
         return Kept([tree.zeros_like(params)])
@@ -186,7 +186,7 @@ class keeps_a_list(GradientTransformation):
 
 @breaks(
     "state_keeps_its_types",
-    "at state.tree['dense']['kernel']: saw bfloat16[3,4] after step 1; expected float32[3,4]",
+    "at state/tree/dense/kernel: saw bfloat16[3,4] after step 1; expected float32[3,4]",
     also=("one_trace_for_many_steps", "carries_through_scan"),
 )
 class narrows_its_state(GradientTransformation):
@@ -228,9 +228,7 @@ class reads_the_parameters(GradientTransformation):
         return updates, state
 
 
-@breaks(
-    "accumulators_are_wide", "at state.tree['dense']['kernel']: saw bfloat16[3,4]; expected at least float32"
-)
+@breaks("accumulators_are_wide", "at state/tree/dense/kernel: saw bfloat16[3,4]; expected at least float32")
 class averages_in_bf16(GradientTransformation):
     def init(self, params) -> Kept:
         return Kept(jax.tree.map(jnp.zeros_like, params))
@@ -240,9 +238,7 @@ class averages_in_bf16(GradientTransformation):
         return mean, Kept(tree.cast_like(mean, state.tree))
 
 
-@breaks(
-    "state_owns_its_buffers", "at state.tree['dense']['kernel']: saw the memory of params['dense']['kernel']"
-)
+@breaks("state_owns_its_buffers", "at state/tree/dense/kernel: saw the memory of params/dense/kernel")
 class keeps_the_parameters(Passing):
     def init(self, params) -> Kept:
         return Kept(jax.tree.map(lambda p: numerics.cast(p, numerics.wide_dtype(p.dtype)), params))
@@ -250,7 +246,7 @@ class keeps_the_parameters(Passing):
 
 @breaks(
     "state_owns_its_buffers",
-    "at state.second['dense']['kernel']: saw the memory of state.first['dense']['kernel']",
+    "at state/second/dense/kernel: saw the memory of state/first/dense/kernel",
 )
 class starts_two_from_one(Passing):
     def init(self, params) -> Two:
@@ -266,7 +262,7 @@ class looks_at_the_first_leaf(Passing):
         return Kept(jnp.zeros((), numerics.wide_dtype(jax.tree.leaves(params)[0].dtype)))
 
 
-@breaks("counters_are_int32", "at state.step: saw int64[] where 64-bit types are enabled; expected int32")
+@breaks("counters_are_int32", "at state/step: saw int64[] where 64-bit types are enabled; expected int32")
 class counts_in_the_default_integer(GradientTransformation):
     def init(self, params) -> Counted:
         return Counted(jnp.zeros((), int))
@@ -286,13 +282,13 @@ class keeps_nothing_while_it_is_off(Passing):
 # ---------------------------------------------------------------- the update
 
 
-@breaks("updates_keep_their_types", "at updates['dense']['kernel']: saw float32[4,3]; expected float32[3,4]")
+@breaks("updates_keep_their_types", "at updates/dense/kernel: saw float32[4,3]; expected float32[3,4]")
 class transposes(GradientTransformation):
     def update(self, updates, state, params=None):
         return jax.tree.map(lambda u: u.T, updates), state
 
 
-@breaks("arguments_stay_as_they_are", "at params['dense']['kernel']: saw a difference of")
+@breaks("arguments_stay_as_they_are", "at params/dense/kernel: saw a difference of")
 class writes_into_the_parameters(GradientTransformation):
     def update(self, updates, state, params=None):
         if params and "dense" in params:
@@ -300,7 +296,7 @@ class writes_into_the_parameters(GradientTransformation):
         return updates, state
 
 
-@breaks("arguments_stay_as_they_are", "at state['step']: saw a difference of")
+@breaks("arguments_stay_as_they_are", "at state/step: saw a difference of")
 class writes_into_its_state(GradientTransformation):
     def init(self, params) -> dict:
         return {"step": jnp.zeros((), jnp.int32)}
@@ -313,7 +309,7 @@ class writes_into_its_state(GradientTransformation):
 _calls = itertools.count()
 
 
-@breaks("is_deterministic", "at updates['dense']['kernel']: saw a difference of")
+@breaks("is_deterministic", "at updates/dense/kernel: saw a difference of")
 class remembers_in_python(GradientTransformation):
     def update(self, updates, state, params=None):
         slightly = 1 + 2**-20 * (next(_calls) % 5)  # 4e-6, which is less than the law of jit allows
@@ -322,7 +318,7 @@ class remembers_in_python(GradientTransformation):
 
 @breaks(
     "leafwise_is_leaf_by_leaf",
-    "at updates['scale'][0]: saw a difference of 5.0e-01 of the largest entry where",
+    "at updates/scale/0: saw a difference of 5.0e-01 of the largest entry where",
 )
 class says_it_is_leafwise(GradientTransformation):
     reach = gradtx.Reach.LEAF
@@ -332,7 +328,7 @@ class says_it_is_leafwise(GradientTransformation):
         return jax.tree.map(lambda u: u / first.astype(u.dtype), updates), state
 
 
-@breaks("packs", "at updates['dense']['kernel']: saw a difference of")
+@breaks("packs", "at updates/dense/kernel: saw a difference of")
 class says_it_asks_for_no_shape(GradientTransformation):
     reach = gradtx.Reach.ENTRY
 
@@ -340,7 +336,7 @@ class says_it_asks_for_no_shape(GradientTransformation):
         return jax.tree.map(lambda u: u / (1 + u.ndim), updates), state
 
 
-@breaks("jit_equals_eager", "at updates['dense']['kernel']: saw a difference of 5.0e-01 of the largest entry")
+@breaks("jit_equals_eager", "at updates/dense/kernel: saw a difference of 5.0e-01 of the largest entry")
 class asks_whether_it_is_traced(GradientTransformation):
     def update(self, updates, state, params=None):
         traced = any(isinstance(u, jax.core.Tracer) for u in jax.tree.leaves(updates))
@@ -353,7 +349,7 @@ class decides_in_python(GradientTransformation):
         return jax.tree.map(lambda u: u if u.sum() > 0 else -u, updates), state
 
 
-@breaks("one_trace_as_argument", "at updates['dense']['kernel']: saw a difference of", 2.0)
+@breaks("one_trace_as_argument", "at updates/dense/kernel: saw a difference of", 2.0)
 class ignores_arrays(Scaling):
     def update(self, updates, state, params=None):
         factor = self.factor if isinstance(self.factor, float) else 1.0
@@ -386,16 +382,14 @@ class calls_the_host_without_a_derivative(Scaling):
         return jax.tree.map(lambda u: u * numerics.like(factor, u), updates), state
 
 
-@breaks("vmap_equals_the_loop", "at updates['dense']['kernel']: saw a difference of")
+@breaks("vmap_equals_the_loop", "at updates/dense/kernel: saw a difference of")
 class sums_over_all_models(GradientTransformation):
     def update(self, updates, state, params=None):
         divide = _on_the_host("expand_dims", lambda x: x / np.abs(x).sum())
         return jax.tree.map(divide, updates), state
 
 
-@breaks(
-    "other_dtypes_are_kept", "at state.tree['dense']['kernel']: saw float64[3,4] with parameters in float64"
-)
+@breaks("other_dtypes_are_kept", "at state/tree/dense/kernel: saw float64[3,4] with parameters in float64")
 class starts_in_float32(GradientTransformation):
     def init(self, params) -> Kept:
         return Kept(tree.zeros_like(params, jnp.float32))
@@ -404,14 +398,14 @@ class starts_in_float32(GradientTransformation):
         return updates, Kept(tree.map(lambda u, s: u + s.astype(u.dtype), updates, state.tree))
 
 
-@breaks("holes_pass_through", "with None at ['dense']['bias']")
+@breaks("holes_pass_through", "with None at 'dense/bias'")
 class fills_holes(GradientTransformation):
     def update(self, updates, state, params=None):
         new = jax.tree.map(lambda u: jnp.zeros(()) if u is None else u, updates, is_leaf=lambda u: u is None)
         return new, state
 
 
-@breaks("empty_leaves_pass_through", "at updates['dense']['kernel']: saw infinity or NaN with no entries at")
+@breaks("empty_leaves_pass_through", "at updates/dense/kernel: saw infinity or NaN with no entries at")
 class divides_by_the_mean_of_means(GradientTransformation):
     def update(self, updates, state, params=None):
         total = sum((jnp.mean(jnp.abs(u)) for u in jax.tree.leaves(updates)), jnp.zeros(()))
@@ -431,7 +425,7 @@ class takes_parameters_for_granted(GradientTransformation):
         return jax.tree.map(lambda u, p: u + p.astype(u.dtype), updates, params), state
 
 
-@breaks("wrong_shapes_are_refused", "at updates['dense']['bias']: saw no error without them")
+@breaks("wrong_shapes_are_refused", "at updates/dense/bias: saw no error without them")
 class broadcasts(GradientTransformation):
     def init(self, params) -> Kept:
         return Kept(tree.zeros_like(params))

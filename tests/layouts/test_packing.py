@@ -142,15 +142,13 @@ def test_it_is_a_value() -> None:
 
 def test_what_does_not_fit_is_refused_with_its_path() -> None:
     flat = LAYOUT.pack(PARAMS)
-    with pytest.raises(
-        ValueError, match=r"at \['dense'\]\['kernel'\]: shape \(4, 3\) against shape \(3, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"at 'dense/kernel': shape \(4, 3\) against shape \(3, 4\)"):
         LAYOUT.pack(PARAMS | {"dense": {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(4)}})
-    with pytest.raises(ValueError, match=r"at \['float32'\]: shape \(3,\) against shape \(22,\)"):
+    with pytest.raises(ValueError, match=r"at 'float32': shape \(3,\) against shape \(22,\)"):
         LAYOUT.unpack({"float32": flat["float32"][:3]})
     with pytest.raises(ValueError, match=r"differ in dtype: .*bfloat16"):
         LAYOUT.pack(PARAMS | {"gain": jnp.ones((), jnp.bfloat16)})
-    with pytest.raises(ValueError, match=r"\['n'\] is int32: expected floating-point"):
+    with pytest.raises(ValueError, match=r"'n' is int32: expected floating-point"):
         packing({"n": jnp.arange(3)})
     with pytest.raises(ValueError, match="nothing to pack at 'gain', but at 'dense/bias'"):
         LAYOUT.pack(PARAMS | {"gain": None})

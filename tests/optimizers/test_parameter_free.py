@@ -79,7 +79,7 @@ def test_init_is_abstract(name: str) -> None:
 @pytest.mark.parametrize("name", ["cocob", "dog", "dowg", "ldog", "mechanize", "prodigy"])
 def test_a_start_of_shapes_is_refused_by_name(name: str) -> None:
     shapes = jax.eval_shape(lambda: PARAMS)
-    with pytest.raises(ValueError, match=r"copy of the parameters.*\['bias'\] is a shape.*eval_shape"):
+    with pytest.raises(ValueError, match=r"copy of the parameters.*'bias' is a shape.*eval_shape"):
         MADE[name].init(shapes)
 
 

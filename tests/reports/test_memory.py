@@ -113,7 +113,11 @@ def test_no_array_is_made() -> None:
         ({"params": 10, "devices": 0}, ValueError, r"devices=0, zero=0.*at least one device"),
         ({"params": 10, "zero": 4}, ValueError, "a stage from 0 to 3"),
         ({"params": None}, ValueError, r"params=None\): there is no array in it"),
-        ({"params": "all"}, TypeError, "the parameters are 'all': expected arrays, their shapes and dtypes"),
+        (
+            {"params": "all"},
+            TypeError,
+            "the parameters at the root are 'all': expected arrays, their shapes and dtypes",
+        ),
         (
             {"params": {"w": (3, 4)}},
             TypeError,

@@ -450,7 +450,7 @@ def test_an_objective_that_takes_anything_gets_what_is_left() -> None:
 def test_a_gradient_of_another_tree_is_refused_with_the_path() -> None:
     tx = chain(sgd(1.0), scale_by_zoom_linesearch(3))
     wrong = PARAMS | {"bias": jnp.ones(3)}
-    with pytest.raises(ValueError, match=r"differs from the gradient's at \['bias'\]"):
+    with pytest.raises(ValueError, match=r"differs from the gradient's at 'bias'"):
         tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=1.0, grad=wrong, value_fn=loss, x=0.0)
 
 
@@ -534,11 +534,11 @@ def test_reuse_says_what_it_does_not_find() -> None:
     params, zoom = jnp.ones(3), scale_by_zoom_linesearch(3)
     with pytest.raises(ValueError, match="expected one line search's state, found none"):
         take(params, state=gradtx.adam(1e-3).init(params))
-    with pytest.raises(ValueError, match=r"found 2: \[0\], \[1\]"):
+    with pytest.raises(ValueError, match=r"found 2: '0', '1'"):
         take(params, state=chain(zoom, zoom).init(params))
     with pytest.raises(ValueError, match="keeps no gradient: make it with store_grad=True"):
         take(params, state=scale_by_backtracking_linesearch(3).init(params))
-    with pytest.raises(ValueError, match=r"differs from the kept gradient's at \['bias'\]"):
+    with pytest.raises(ValueError, match=r"differs from the kept gradient's at 'bias'"):
         gradtx.value_and_grad_from_state(lambda p: loss(p, 0.0))(
             PARAMS, state=gradtx.masked(zoom, "kernel").init(PARAMS)
         )

@@ -373,5 +373,5 @@ def test_the_batch_axis_as_two() -> None:
         ValueError, match=r"microbatch_size=3\): the batch's size of 'x', 8, is not divisible"
     ):
         gradtx.reshape_batch_axis(tree, 3)
-    with pytest.raises(ValueError, match=r"the leaf 'y' of shape \(8,\) has no batch axis 1"):
+    with pytest.raises(ValueError, match=r"the leaf at 'y' of shape \(8,\) has no batch axis 1"):
         gradtx.reshape_batch_axis(tree, 3, 1)

@@ -209,11 +209,11 @@ def test_a_mis_ordered_donation_is_found_with_its_bytes_and_its_arguments() -> N
     assert report.temporary == pytest.approx(8 * size, rel=0.01)
     assert len(report.where) == 8
     text = str(report)
-    assert "131 kB  params['w']: saved before output[1][0]" in text
-    assert "copied into the memory of params['b']" in text
-    assert "state[0].denominator[1].mean['w']" in text
+    assert "131 kB  params/w: saved before output/1/0" in text
+    assert "copied into the memory of params/b" in text
+    assert "state/0/denominator/1/mean/w" in text
     assert "donate_argnums=(0, 1)" in text
-    assert text.index("['w']") < text.index("['b']")
+    assert text.index("/w") < text.index("/b")
 
 
 def test_what_is_returned_unchanged_and_not_donated_is_named() -> None:
@@ -223,7 +223,7 @@ def test_what_is_returned_unchanged_and_not_donated_is_named() -> None:
         return {"w": params["w"] - grads["w"], "b": params["b"]}
 
     report = needless_copies(jax.jit(step), tree, tree)
-    assert report.where == ("  2.05 kB  output['b']: params['b'], returned unchanged and not donated",)
+    assert report.where == ("  2.05 kB  output/b: params/b, returned unchanged and not donated",)
     assert not needless_copies(jax.jit(step, donate_argnums=0), tree, tree)
 
 

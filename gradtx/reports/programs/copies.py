@@ -15,6 +15,7 @@ import jax
 from gradtx.reports.programs import hlo
 from gradtx.reports.programs.hlo import Computation, Instruction
 from gradtx.reports.programs.traffic import copies_in
+from gradtx.tree import name
 
 __all__ = ["NeedlessCopies", "needless_copies"]
 
@@ -74,7 +75,7 @@ def needless_copies(step: Any, *args: Any, **kwargs: Any) -> NeedlessCopies:
     program = hlo.parse(compiled.as_text())
     entry = program.entry
     paths, _ = jax.tree_util.tree_flatten_with_path(compiled.out_info)
-    outputs = [f"output{jax.tree_util.keystr(path)}" for path, _ in paths]
+    outputs = [name(path, "output") for path, _ in paths]
     filled_by = {_copied(entry, name): i for i, name in enumerate(entry.outputs())}
     takes = {number: outputs[i] for i, number in program.aliases.items()}
     lines, moved = [], 0
@@ -114,9 +115,15 @@ def _copied(entry: Computation, name: str) -> str:
 
 
 def _argument(parameter: Instruction) -> str:
-    """The path of an argument, which jit leaves in the program as state[0].mean['kernel']."""
+    """The name of an argument, as state/0/mean/kernel; jit leaves state[0].mean['kernel'] in the program."""
     path = re.search(r'op_name="((?:[^"\\]|\\.)*)"', parameter.attributes)
-    return path.group(1).replace("\\'", "'") if path else parameter.name
+    if path is None:
+        return parameter.name
+    return re.sub(r"\['(.*?)'\]|\[(\d+)\]|\.(\w+)", _key, path.group(1).replace("\\'", "'"))
+
+
+def _key(found: re.Match[str]) -> str:
+    return f"/{found[found.lastindex or 0]}"
 
 
 def _size(count: float) -> str:

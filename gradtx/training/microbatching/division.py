@@ -29,8 +29,8 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
         ValueError: a leaf has no such axis, or the size does not divide it; with its path.
     """
     check_size("reshape_batch_axis", microbatch_size)
-    for path, rows in sizes("reshape_batch_axis", tree, axis).items():
-        check_divides("reshape_batch_axis", microbatch_size, rows, f" of {path!r}" if path else "")
+    for name, rows in sizes("reshape_batch_axis", tree, axis).items():
+        check_divides("reshape_batch_axis", microbatch_size, rows, f" of {_argument(name)}")
 
     def two(x: jax.Array) -> jax.Array:
         at = from_start(axis, x)
@@ -60,16 +60,13 @@ def from_start(axis: int, x: jax.Array) -> int:
 
 
 def sizes(owner: str, batch: PyTree, axis: int) -> dict[str, int]:
-    """Each leaf's path, and the size of its batch axis."""
+    """The name of each leaf, and the size of its batch axis."""
     found = {}
-    for path, x in zip(tree.leaf_names(batch), jax.tree.leaves(batch), strict=True):
+    for name, x in zip(tree.leaf_names(batch), jax.tree.leaves(batch), strict=True):
         shape = jnp.shape(x)
         if not -len(shape) <= axis < len(shape):
-            raise MismatchError(
-                f"{owner}: {f'the leaf {path!r}' if path else 'an argument'} of shape {shape} has no batch "
-                f"axis {axis}."
-            )
-        found[path] = shape[axis]
+            raise MismatchError(f"{owner}: {_argument(name)} of shape {shape} has no batch axis {axis}.")
+        found[name] = shape[axis]
     return found
 
 
