@@ -147,7 +147,7 @@ def numbers_keep_the_state(trial: Trial) -> Iterator[Finding]:
 
 def _with_numbers(tx: Any, fields: list[str], number: float) -> Any:
     """`tx` with that number in each of these fields that takes it beside the others."""
-    for name in fields:
+    for field in fields:
         with contextlib.suppress(TypeError, ValueError):
-            tx = tx.replace(**{name: number})
+            tx = tx.replace(**{field: number})
     return tx

@@ -236,11 +236,11 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_leaves() -> None:
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        ({"dense": {"kernel": True}}, "says nothing of the leaf 'dense/bias'"),
+        ({"dense": {"kernel": True}}, "says nothing of the leaf at 'dense/bias'"),
         ({"dense": True, "head": False}, "the mask has 'head', where the parameters have no leaf"),
-        ({"dense": {"kernel": {"deep": True}, "bias": True}}, "says nothing of the leaf 'dense/kernel'"),
+        ({"dense": {"kernel": {"deep": True}, "bias": True}}, "says nothing of the leaf at 'dense/kernel'"),
         (lambda p: {"dense": 3.0}, "mask function returned 3.0"),
-        (gradtx.by_path(("kernel", True)), "no rule matches 'dense/bias'"),
+        (gradtx.by_path(("kernel", True)), "no rule matches the leaf at 'dense/bias'"),
     ],
 )  # fmt: skip
 def test_a_mask_of_another_structure_is_refused_with_the_path(mask, message) -> None:

@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused_with_its_path() -> None:
         packing({"n": jnp.arange(3)})
     with pytest.raises(ValueError, match="nothing to pack at 'gain', but at 'dense/bias'"):
         LAYOUT.pack(PARAMS | {"gain": None})
-    with pytest.raises(ValueError, match="no rule matches 'dense/bias'"):
+    with pytest.raises(ValueError, match="no rule matches the leaf at 'dense/bias'"):
         packing(PARAMS, gradtx.by_path(("kernel$", "k")))
     with pytest.raises(TypeError, match="layout must be a packing"):
         packed(gradtx.sgd(0.1), PARAMS)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradtx import tree
-from gradtx.tree import MismatchError, PyTree
+from gradtx.tree import MismatchError, PyTree, quoted
 
 __all__ = ["check_divides", "check_size", "divided", "from_start", "one_part", "reshape_batch_axis", "sizes"]
 
@@ -30,7 +30,7 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
     """
     check_size("reshape_batch_axis", microbatch_size)
     for name, rows in sizes("reshape_batch_axis", tree, axis).items():
-        check_divides("reshape_batch_axis", microbatch_size, rows, f" of {_argument(name)}")
+        check_divides("reshape_batch_axis", microbatch_size, rows, f" of {quoted(name)}" if name else "")
 
     def two(x: jax.Array) -> jax.Array:
         at = from_start(axis, x)
@@ -82,3 +82,7 @@ def check_divides(owner: str, size: int, whole: int, where: str = "") -> None:
         raise MismatchError(
             f"{owner}(microbatch_size={size}): the batch's size{where}, {whole}, is not divisible by it."
         )
+
+
+def _argument(name: str) -> str:
+    return f"the leaf at {quoted(name)}" if name else "an argument"
