@@ -99,7 +99,13 @@ class offset(GradientTransformation, reach=ENTRY):
 
 
 class square(GradientTransformation, reach=ENTRY):
-    """|g|²; real also where g is complex."""
+    """|g|²; real also where g is complex.
+
+    In front of an `ema` in a chain the square itself may be too large for its dtype: its average is finite
+    wherever (1 - β) |g|² is.
+    """
+
+    not_yet = numerics.Square
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import jax
+
 from gradtx.combine.parts import check_count, check_names, part_of
 from gradtx.contract.facts import facts
 from gradtx.contract.reach import ENTRY
@@ -67,8 +69,11 @@ class chain(GradientTransformation, reach=ENTRY):
         if frame is not None and frame.each and (groups := kept(_groups, self)):
             return self._by_groups(groups, updates, state, params, extra)
         after: list[Any] = []
-        for part, old in zip(self.parts, state, strict=True):
-            updates, new = part.update(updates, old, params, **extra)
+        for part, behind, old in zip(self.parts, (*self.parts[1:], None), state, strict=True):
+            if hasattr(part, "not_yet") and hasattr(behind, "averages_squares"):
+                updates, new = jax.tree.map(part.not_yet, updates), old  # a square may overflow in between
+            else:
+                updates, new = part.update(updates, old, params, **extra)
             after.append(new)
         return updates, tuple(after)
 

@@ -3,6 +3,7 @@
 from gradtx.numerics.decays import average_length, complement, log_decay, square_root
 from gradtx.numerics.dtypes import cast, like, norm_dtype, wide_dtype, wider
 from gradtx.numerics.leaf import (
+    Square,
     abs_sq,
     beside,
     divide_above_one,
@@ -14,6 +15,7 @@ from gradtx.numerics.leaf import (
     root,
     safe_increment,
     times,
+    times_square,
     total,
 )
 from gradtx.numerics.norms import norm, rms, safe_norm, safe_root_mean_squares

@@ -14,6 +14,7 @@ from gradtx.numerics.dispatch import either_way
 from gradtx.numerics.dtypes import cast, wider
 
 __all__ = [
+    "Square",
     "abs_sq",
     "beside",
     "divide_above_one",
@@ -25,6 +26,7 @@ __all__ = [
     "root",
     "safe_increment",
     "times",
+    "times_square",
     "total",
 ]
 
@@ -97,20 +99,79 @@ def _beside(x: jax.Array, y: Any) -> Any:
     return y if y.ndim == 0 or y.shape == x.shape else jnp.broadcast_to(y, x.shape)
 
 
-def lerp(old: jax.Array, new: jax.Array, weight: Scalar) -> jax.Array:
-    """old + weight (new - old).
+class Square:
+    """|x|² that has not been computed yet: `lerp` takes it, and is finite where the square alone is not.
+
+    Args:
+        root: x, a leaf; real or complex.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: jax.Array) -> None:
+        self.root = root
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of x."""
+        return self.root.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The square's, which is real."""
+        return jnp.finfo(self.root.dtype).dtype
+
+
+def lerp(old: jax.Array, new: jax.Array | Square, weight: Scalar) -> jax.Array:
+    """old + weight (new - old), for a weight in (0, 1]; finite wherever that is.
 
     Not decay * old + (1 - decay) * new: in float32 those two factors round apart and do not sum
-    to one, which biases the average at every step.
+    to one, which biases the average at every step. An infinite average stays so, instead of becoming
+    inf - inf.
+
+    Args:
+        old: what is moved.
+        new: where to; a `Square` of 1e20 is infinite in float32, a thousandth of it is not.
+        weight: how far.
     """
     dtype = wider(old.dtype, new.dtype)
-    old, new = cast(old, dtype), cast(new, dtype)
-    return _lerp(old, new, beside(weight, old))
+    old = cast(old, dtype)
+    weight = beside(weight, old)
+    if isinstance(weight, np.ndarray) and weight == 1:  # nothing is left of the old one, infinite or not
+        return cast(abs_sq(new.root) if isinstance(new, Square) else new, dtype)
+    if isinstance(new, Square):
+        root = new.root if jnp.finfo(new.root.dtype).bits == jnp.finfo(dtype).bits else _wide(new.root, dtype)
+        return _lerp_to_square(old, root, weight)
+    new = cast(new, dtype)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return lax.complex(*(_lerp(part(old), part(new), weight) for part in (lax.real, lax.imag)))
+    return _lerp(old, new, weight)
+
+
+def _wide(x: jax.Array, real: Any) -> jax.Array:
+    return cast(x, jnp.promote_types(real, jnp.complex64) if jnp.iscomplexobj(x) else real)
 
 
 @either_way
 def _lerp(old: jax.Array, new: jax.Array, weight: jax.Array) -> jax.Array:
-    return plus(old, times(minus(new, old), weight))
+    # In halves, which are exact, the difference does not overflow; nothing is read twice, or XLA would store
+    # a quotient that is averaged. Zero where the old one is infinite, and not inf - inf.
+    finite = _is_finite(old)
+    half = minus(times(new, 0.5), times(old, 0.5))
+    step = times(lax.select(finite, half, lax.full_like(half, 0)), weight + weight)
+    return plus(old, step)
+
+
+@either_way
+def _lerp_to_square(old: jax.Array, root: jax.Array, weight: jax.Array) -> jax.Array:
+    beyond = minus(abs_sq(root), old)
+    mixed = plus(minus(old, times(old, weight)), times_square(root, weight))
+    mixed = lax.select(lax.lt(old, _beside(old, jnp.inf)), mixed, old)
+    return lax.select(_is_finite(beyond), plus(old, times(beyond, weight)), mixed)
+
+
+def _is_finite(x: jax.Array) -> jax.Array:
+    return lax.lt(lax.abs(x), _beside(x, jnp.inf))
 
 
 def abs_sq(x: jax.Array) -> jax.Array:
@@ -118,6 +179,13 @@ def abs_sq(x: jax.Array) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return _add(_square(lax.real(x)), _square(lax.imag(x)))
     return _square(x)
+
+
+def times_square(x: jax.Array, weight: Any) -> jax.Array:
+    """weight |x|², which may be finite where |x|² is not; real."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return _add(*(_mul(times(part, weight), part) for part in (lax.real(x), lax.imag(x))))
+    return _mul(times(x, weight), x)
 
 
 def safe_increment(count: Any) -> jax.Array:

@@ -71,7 +71,7 @@ class scale_by_acprop(GradientTransformation, reach=ENTRY):
             return g / (jnp.where(first, jnp.ones_like(root), root) + numerics.like(self.eps, s))
 
         def spread(s: jax.Array, g: jax.Array, m: jax.Array) -> jax.Array:
-            away = numerics.abs_sq(g - numerics.cast(m, g.dtype))
+            away = numerics.Square(g - numerics.cast(m, g.dtype))
             return numerics.lerp(s, away, numerics.complement(self.b2))
 
         out = tree.map(divided, updates, state.squares)

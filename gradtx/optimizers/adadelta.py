@@ -64,7 +64,9 @@ class scale_by_past_rms(GradientTransformation, reach=ENTRY):
 
         def squared(g: jax.Array, s: jax.Array, past: jax.Array) -> jax.Array:
             past, eps = numerics.cast(past, s.dtype), numerics.like(self.eps, s)
-            return (past + eps) * (numerics.cast(numerics.abs_sq(g), s.dtype) / (s + eps))
+            # Finite, where the average of squares is not: such an entry stands still.
+            square = jnp.minimum(numerics.abs_sq(g), jnp.finfo(s.dtype).max)
+            return (past + eps) * (numerics.cast(square, s.dtype) / (s + eps))
 
         # u comes from the average after this step, by
         #     E[u²]ₜ + ρ ε = (E[u²]ₜ₋₁ + ε) (ρ (s + ε) + (1 - ρ) g²) / (s + ε).

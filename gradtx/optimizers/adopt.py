@@ -82,11 +82,13 @@ class divide_by_past_root(GradientTransformation, reach=ENTRY):
         # overwritten: 8 bytes moved for every parameter. Digits are lost where (1 - β) g² is much more
         # than vₜ₋₁, and there the bound hides it: without one, the old average is read.
         def bounded(g: jax.Array, v: jax.Array) -> jax.Array:
-            before = (v - numerics.times(numerics.abs_sq(g), share)) / numerics.like(rest, v)
+            added = numerics.times(numerics.abs_sq(g), share)
+            # Finite, where v is not: such an entry stands still.
+            before = (v - jnp.minimum(added, jnp.finfo(v.dtype).max)) / numerics.like(rest, v)
             most = numerics.like(self.bound, g)
             return jnp.clip(divided(g, jnp.maximum(before, jnp.zeros_like(v))), -most, most)
 
-        new = tree.map(lambda g, v: numerics.lerp(v, numerics.abs_sq(g), share), updates, state.squares)
+        new = tree.map(lambda g, v: numerics.lerp(v, numerics.Square(g), share), updates, state.squares)
         out = (
             jax.tree.map(divided, updates, state.squares)
             if self.bound is None

@@ -98,7 +98,7 @@ class scale_by_dadapt(GradientTransformation, reach=OTHERS):
         )
         sums = jax.tree.map(lambda g, s: numerics.lerp(s, step(g), share), updates, state.sums)
         squares = jax.tree.map(
-            lambda g, v: numerics.lerp(v, numerics.abs_sq(g), numerics.complement(self.b2)),
+            lambda g, v: numerics.lerp(v, numerics.Square(g), numerics.complement(self.b2)),
             updates,
             state.squares,
         )

@@ -97,7 +97,7 @@ class scale_by_prodigy(GradientTransformation, reach=OTHERS):
         weight = numerics.over(d, self.estim_lr0)
         grown = weight * (d if self.safeguard_warmup else size)
 
-        def average(old: jax.Array, new: jax.Array, decay: Any) -> jax.Array:
+        def average(old: jax.Array, new: jax.Array | numerics.Square, decay: Any) -> jax.Array:
             return numerics.lerp(old, new, numerics.complement(decay))
 
         def faded(total: jax.Array) -> jax.Array:
@@ -114,7 +114,7 @@ class scale_by_prodigy(GradientTransformation, reach=OTHERS):
 
         scaled = tree.map(lambda g, m: numerics.cast(numerics.times(g, d), m.dtype), updates, state.mean)
         mean = jax.tree.map(lambda g, m: average(m, g, self.b1), scaled, state.mean)
-        squares = jax.tree.map(lambda g, v: average(v, numerics.abs_sq(g), self.b2), scaled, state.squares)
+        squares = jax.tree.map(lambda g, v: average(v, numerics.Square(g), self.b2), scaled, state.squares)
         sums = jax.tree.map(
             lambda g, s: faded(s) + numerics.cast(numerics.times(g, grown), s.dtype), updates, state.sums
         )

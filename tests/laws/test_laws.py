@@ -301,6 +301,55 @@ def test_no_optimizer_turns_finite_gradients_into_others(name: str) -> None:
             assert np.all(np.isfinite(np.asarray(leaf, np.float32))), f"gradients of {size}"
 
 
+SIZES = {
+    "float32": (1e-45, 1.2e-38, 1e-30, 1e-20, 2e19, 1e20, 1e30, 3.4e38),
+    "bfloat16": (1e-38, 1e-20, 2e19, 1e30, 3.38e38),
+    "float16": (6e-8, 6.1e-5, 256.0, 65504.0),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", SIZES)
+def test_no_optimizer_makes_a_nan_of_one_gradient_of_any_size(name: str, dtype: str) -> None:
+    """Squares overflow and vanish. What is beyond the range may be infinite; nothing is inf - inf."""
+    tx = build(TRANSFORMATIONS[name])
+    ordinary = {"w": jnp.full((2, 3), 0.1, dtype)}
+    params = {"w": jnp.ones((2, 3), dtype)}
+
+    def run(size):
+        state, seen = tx.init(params), []
+        for grads in (ordinary, {"w": ordinary["w"].at[0, 1].set(size)}, ordinary, ordinary):
+            if tx.per_example:
+                grads = jax.tree.map(lambda g: jnp.stack([g, g]), grads)
+            updates, state = tx.update(grads, state, params, **extra_of(tx, params))
+            seen.append((updates, state))
+        numbers = [x for x in jax.tree.leaves(seen) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        return jnp.stack([jnp.isnan(x).any() for x in numbers]).any()
+
+    found = jax.jit(jax.vmap(run))(jnp.asarray(SIZES[dtype], dtype))
+    assert not found.any(), [size for size, bad in zip(SIZES[dtype], found, strict=True) if bad]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "nadam", "lamb", "yogi", "laprop", "prodigy"])
+def test_an_entry_recovers_from_a_gradient_whose_square_overflows(name: str) -> None:
+    """2e19 in float32 gives what float64 does: the average of squares is within the range."""
+    tx = build(TRANSFORMATIONS[name])
+
+    def run(dtype):
+        params = {"w": jnp.ones(3, dtype)}
+        state, path = tx.init(params), []
+        for t in range(6):
+            grads = {"w": jnp.array([0.1, 2e19 if t == 1 else 0.2, -0.1], dtype)}
+            updates, state = tx.update(grads, state, params)
+            path.append(updates["w"])
+        return jnp.stack(path)
+
+    found = jax.jit(run, static_argnums=0)(jnp.float32)
+    with jax.enable_x64(True):
+        right = jax.jit(run, static_argnums=0)(jnp.float64)
+    np.testing.assert_allclose(found, right, rtol=2e-6, atol=2e-6 * np.abs(right).max())  # of 1e-7 roundings
+
+
 # ---------------------------------------------------------------- each law can be broken
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ class ema(GradientTransformation, reach=ENTRY):
     """Exponential moving average: mₜ = β mₜ₋₁ + (1 - β) gₜ, as m + (1 - β)(g - m).
 
     Plain: it starts at `start` and is not debiased. `momentum` is this and `bias_correction`.
-    (Optax's `ema` debiases by default.)
+    (Optax's `ema` debiases by default.) Of finite updates it is finite; an infinite average stays so.
 
     Source: none (exponential smoothing is older than its use for gradients).
 
@@ -39,6 +39,8 @@ class ema(GradientTransformation, reach=ENTRY):
     decay: Decay
     start: Number = optional(default=0.0)
     accumulator_dtype: DtypeName | None = static(default=None)
+    averages_squares: ClassVar[bool] = True
+    """Whether the updates of this may be a `numerics.Square`: that of a `square` in front of it."""
 
     def init(self, params: PyTree) -> EmaState:
         return EmaState(tree.full_like(params, self.start, self.accumulator_dtype))
@@ -69,6 +71,8 @@ class signed_ema(GradientTransformation, reach=ENTRY):
     decay: Decay
     start: Number = optional(default=0.0)
     accumulator_dtype: DtypeName | None = static(default=None)
+    averages_squares: ClassVar[bool] = True
+    """As in `ema`."""
 
     def init(self, params: PyTree) -> EmaState:
         return EmaState(tree.full_like(params, self.start, self.accumulator_dtype))
@@ -78,10 +82,16 @@ class signed_ema(GradientTransformation, reach=ENTRY):
     ) -> tuple[PyTree, EmaState]:
         weight = numerics.complement(self.decay)
 
-        def step(g: jax.Array, v: jax.Array) -> jax.Array:
+        def step(g: jax.Array | numerics.Square, v: jax.Array) -> jax.Array:
             dtype = numerics.wider(g.dtype, v.dtype)
-            g, v = numerics.cast(g, dtype), numerics.cast(v, dtype)
-            return v - jnp.sign(v - g) * (numerics.times(g, weight))
+            v = numerics.cast(v, dtype)
+            if isinstance(g, numerics.Square):
+                root = numerics.cast(g.root, numerics.wider(g.root.dtype, dtype))
+                g, part = numerics.abs_sq(root), numerics.times_square(root, weight)
+            else:
+                g = numerics.cast(g, dtype)
+                part = numerics.times(g, weight)
+            return v - jnp.sign(v - g) * part
 
         mean = tree.map(step, updates, state.mean)
         return mean, EmaState(tree.cast_like(mean, state.mean))

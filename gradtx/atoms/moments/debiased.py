@@ -58,7 +58,8 @@ class nesterov_momentum(Composite):
 def nesterov_terms(decay: Any) -> tuple[GradientTransformation, GradientTransformation]:
     """What `nesterov_momentum` adds up: its term of the average, and its term of the gradient."""
     of_average = chain(bias_correction(decay, ahead=1), scale(decay))
-    of_gradient = chain(bias_correction(decay), scale(complement(decay)))
+    # The factor first: a large gradient divided by 1 - β may overflow.
+    of_gradient = chain(scale(complement(decay)), bias_correction(decay))
     return of_average, of_gradient
 
 
