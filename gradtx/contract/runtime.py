@@ -29,6 +29,7 @@ from gradtx.contract.protocol import Transformation, is_transformation
 from gradtx.contract.running import as_part
 from gradtx.schedules.schedule import Adaptive, Schedule, known_level, read
 from gradtx.tree import PyTree
+from gradtx.values.kinds import as_looked_up
 from gradtx.values.value import Value
 
 __all__ = [
@@ -87,7 +88,9 @@ def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, Any]) -> Hype
     memory = {name: level.start() for name, level in _of(tx, Adaptive)}
     now, scheduled = _at(tx, start, memory)
     tuned = {name: jnp.asarray(number, jnp.result_type(float)) for name, number in chosen.items()}
-    return HyperparamsState(start, tuned, scheduled, memory, now.init(params))
+    with as_looked_up():
+        inner = now.init(params)
+    return HyperparamsState(start, tuned, scheduled, memory, inner)
 
 
 def advance(
@@ -102,7 +105,8 @@ def advance(
         for name, level in _of(tx, Adaptive)
     }
     now, scheduled = _at(tx, state.step, memory)
-    out, inner = as_part(now).update(updates, state.inner, params, **extra)
+    with as_looked_up():
+        out, inner = as_part(now).update(updates, state.inner, params, **extra)
     step = numerics.safe_increment(state.step)
     return out, HyperparamsState(step, tuned, scheduled, memory, inner)
 

@@ -35,8 +35,19 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
             )
         dtype = jnp.result_type(param)
         if isinstance(update, jax.Array) and update.dtype == dtype == jnp.float32:
-            return numerics.plus(update, param)
+            return as_weak_as(param, numerics.plus(update, param))
         wide = numerics.wide_dtype(numerics.wider(dtype, jnp.result_type(update)))
-        return (jnp.asarray(param, wide) + jnp.asarray(update, wide)).astype(dtype)
+        return as_weak_as(param, (jnp.asarray(param, wide) + jnp.asarray(update, wide)).astype(dtype))
 
     return jax.tree_util.tree_map_with_path(add, updates, params, is_leaf=lambda x: x is None)
+
+
+def as_weak_as(param: Any, x: jax.Array) -> jax.Array:
+    """`x` with a weak type if the parameter has one: of another type a compiled step would be compiled twice.
+
+    `jnp.array(0.)` and `jnp.full(3, 0.)` have weak types.
+    """
+    if not getattr(param, "weak_type", False):
+        return x
+    # Of what jax offers, only full_like takes the weak type over, for single numbers.
+    return jax.vmap(jax.lax.full_like)(param.reshape(-1), x.reshape(-1)).reshape(x.shape)

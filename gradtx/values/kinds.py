@@ -7,9 +7,12 @@ Real(0)]` names one itself.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import jax
@@ -18,7 +21,7 @@ import numpy as np
 
 from gradtx.values.wording import nearest
 
-__all__ = ["Choice", "Flag", "Integer", "Kind", "Maybe", "Real", "is_array", "kind_of"]
+__all__ = ["Choice", "Flag", "Integer", "Kind", "Maybe", "Real", "as_looked_up", "is_array", "kind_of"]
 
 
 class Kind(Protocol):
@@ -32,12 +35,28 @@ def is_array(x: Any) -> bool:
     return isinstance(x, (jax.Array, np.ndarray, np.generic))
 
 
+_looked_up: contextvars.ContextVar[bool] = contextvars.ContextVar("looked_up", default=False)
+
+
+@contextlib.contextmanager
+def as_looked_up() -> Iterator[None]:
+    """Meanwhile arrays of jax in number's fields are what was looked up for this step, and in no range."""
+    token = _looked_up.set(True)
+    try:
+        yield
+    finally:
+        _looked_up.reset(token)
+
+
 class Real:
     """A finite real number in a range: a Python number, a 0-d array, or an array of a sweep.
 
     A concrete 0-d array becomes a Python float (so that equal settings compare equal); tracers
     and arrays with axes are left as they are. So is a zero in a jax array: a number that has been
     looked up, or set at run time, switches no term off, also where nothing is traced.
+
+    The range is for what a user writes. A number that a schedule has come to while training runs is an array
+    and is taken as it is (`as_looked_up`), eagerly as in a compiled step, where nobody could look at it.
     """
 
     def __init__(
@@ -57,7 +76,7 @@ class Real:
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
     def accept(self, owner: str, name: str, value: Any) -> Any:
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and _looked_up.get()):
             return value
         if is_array(value) and jnp.issubdtype(value.dtype, jnp.number) and np.ndim(value) == 0:
             if isinstance(value, jax.Array) and not np.asarray(value).any():

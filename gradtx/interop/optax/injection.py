@@ -32,7 +32,7 @@ from gradtx.contract.transformation import GradientTransformation
 from gradtx.interop.bridge import from_optax
 from gradtx.schedules.schedule import Adaptive, as_schedule, read
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Kind, Maybe, Real, kind_of
+from gradtx.values.kinds import Kind, Maybe, Real, as_looked_up, kind_of
 from gradtx.values.value import Value, is_off, static
 from gradtx.values.wording import nearest
 
@@ -71,8 +71,9 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
         memory = state.hyperparams_states
         before = {n: _follow(s, memory[n], extra) for n, s in self.scheduled.items()}
         numbers |= {name: self._level(name, before[name], extra) for name in self.scheduled}
-        tx = self._made(numbers)
-        updates, inner = tx.update(updates, state.inner_state, params, **read_by(tx, extra))
+        with as_looked_up():
+            tx = self._made(numbers)
+            updates, inner = tx.update(updates, state.inner_state, params, **read_by(tx, extra))
         after = {n: _advance(s, before[n], extra) for n, s in self.scheduled.items()}
         return updates, State(numerics.safe_increment(state.count), numbers, after, inner)
 
