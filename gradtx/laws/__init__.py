@@ -26,12 +26,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from gradtx.contract.foreign import as_transformation
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.laws.compare import raised, show
 from gradtx.laws.report import LAWS, Finding, Law, LawError, Report, Skip, law
 from gradtx.laws.trial import Trial, default_parameters
-from gradtx.tree import PyTree
+from gradtx.states.names import places
+from gradtx.tree import PyTree, name
 from gradtx.values import registry
 
 # Importing these fills LAWS, in this order.
@@ -78,7 +81,7 @@ def check_transformation(tx: Any, params: PyTree | None = None, **extra: Any) ->
         except Exception as error:
             findings = (raised(error),)
         if findings:
-            broken.append((each, findings))
+            broken.append((each, _with_places(findings, trial)))
         else:
             held.append(each)
     report = Report(show(tx), tuple(held), tuple(skipped), tuple(broken), tuple(untried))
@@ -86,3 +89,13 @@ def check_transformation(tx: Any, params: PyTree | None = None, **extra: Any) ->
         causes = (finding.error for _, findings in broken for finding in findings if finding.error)
         raise LawError(report) from next(causes, None)
     return report
+
+
+def _with_places(findings: tuple[Finding, ...], trial: Trial) -> tuple[Finding, ...]:
+    """The findings, with the name that a place in the state has everywhere: ema.mean of dense/kernel."""
+    try:
+        found = jax.tree_util.tree_leaves_with_path(places(trial.tx, trial.params))
+    except Exception:  # of what is so broken that it makes no state
+        return findings
+    named = {name(path, "state"): str(place) for path, place in found}
+    return tuple(finding._replace(at=named.get(finding.at, finding.at)) for finding in findings)

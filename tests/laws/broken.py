@@ -186,7 +186,7 @@ class keeps_a_list(GradientTransformation):
 
 @breaks(
     "state_keeps_its_types",
-    "at state/tree/dense/kernel: saw bfloat16[3,4] after step 1; expected float32[3,4]",
+    "at narrows_its_state.tree of dense/kernel: saw bfloat16[3,4] after step 1; expected float32[3,4]",
     also=("one_trace_for_many_steps", "carries_through_scan"),
 )
 class narrows_its_state(GradientTransformation):
@@ -228,7 +228,10 @@ class reads_the_parameters(GradientTransformation):
         return updates, state
 
 
-@breaks("accumulators_are_wide", "at state/tree/dense/kernel: saw bfloat16[3,4]; expected at least float32")
+@breaks(
+    "accumulators_are_wide",
+    "at averages_in_bf16.tree of dense/kernel: saw bfloat16[3,4]; expected at least float32",
+)
 class averages_in_bf16(GradientTransformation):
     def init(self, params) -> Kept:
         return Kept(jax.tree.map(jnp.zeros_like, params))
@@ -238,7 +241,10 @@ class averages_in_bf16(GradientTransformation):
         return mean, Kept(tree.cast_like(mean, state.tree))
 
 
-@breaks("state_owns_its_buffers", "at state/tree/dense/kernel: saw the memory of params/dense/kernel")
+@breaks(
+    "state_owns_its_buffers",
+    "at keeps_the_parameters.tree of dense/kernel: saw the memory of params/dense/kernel",
+)
 class keeps_the_parameters(Passing):
     def init(self, params) -> Kept:
         return Kept(jax.tree.map(lambda p: numerics.cast(p, numerics.wide_dtype(p.dtype)), params))
@@ -246,7 +252,7 @@ class keeps_the_parameters(Passing):
 
 @breaks(
     "state_owns_its_buffers",
-    "at state/second/dense/kernel: saw the memory of state/first/dense/kernel",
+    "at starts_two_from_one.second of dense/kernel: saw the memory of state/first/dense/kernel",
 )
 class starts_two_from_one(Passing):
     def init(self, params) -> Two:
@@ -262,7 +268,10 @@ class looks_at_the_first_leaf(Passing):
         return Kept(jnp.zeros((), numerics.wide_dtype(jax.tree.leaves(params)[0].dtype)))
 
 
-@breaks("counters_are_int32", "at state/step: saw int64[] where 64-bit types are enabled; expected int32")
+@breaks(
+    "counters_are_int32",
+    "at counts_in_the_default_integer.step: saw int64[] where 64-bit types are enabled; expected int32",
+)
 class counts_in_the_default_integer(GradientTransformation):
     def init(self, params) -> Counted:
         return Counted(jnp.zeros((), int))
@@ -296,7 +305,7 @@ class writes_into_the_parameters(GradientTransformation):
         return updates, state
 
 
-@breaks("arguments_stay_as_they_are", "at state/step: saw a difference of")
+@breaks("arguments_stay_as_they_are", "at writes_into_its_state.step: saw a difference of")
 class writes_into_its_state(GradientTransformation):
     def init(self, params) -> dict:
         return {"step": jnp.zeros((), jnp.int32)}
@@ -389,7 +398,10 @@ class sums_over_all_models(GradientTransformation):
         return jax.tree.map(divide, updates), state
 
 
-@breaks("other_dtypes_are_kept", "at state/tree/dense/kernel: saw float64[3,4] with parameters in float64")
+@breaks(
+    "other_dtypes_are_kept",
+    "at starts_in_float32.tree of dense/kernel: saw float64[3,4] with parameters in float64",
+)
 class starts_in_float32(GradientTransformation):
     def init(self, params) -> Kept:
         return Kept(tree.zeros_like(params, jnp.float32))
