@@ -378,13 +378,15 @@ def __dir__() -> list[str]:
     return list(_SHOWN)
 
 
-def __getattr__(name: str) -> _typing.Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'gradtx' has no attribute {name!r}.{_instead_of(name)}")
-    module = _importlib.import_module(_LATER[name])
-    found = getattr(module, name, module)
-    globals()[name] = found
-    return found
+if not _typing.TYPE_CHECKING:  # or a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name not in _LATER:
+            raise AttributeError(f"module 'gradtx' has no attribute {name!r}.{_instead_of(name)}")
+        module = _importlib.import_module(_LATER[name])
+        found = getattr(module, name, module)
+        globals()[name] = found
+        return found
 
 
 def _instead_of(name: str) -> str:

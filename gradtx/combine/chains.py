@@ -58,12 +58,12 @@ class chain(GradientTransformation, reach=ENTRY):
     def _rebuild(cls, fields: dict[str, Any]) -> chain:
         return cls(*fields["parts"])
 
-    def init(self, params: PyTree) -> tuple:
+    def init(self, params: PyTree) -> tuple[Any, ...]:
         return tuple(part.init(params) for part in self.parts)
 
     def update(
-        self, updates: PyTree, state: tuple, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, tuple]:
+        self, updates: PyTree, state: tuple[Any, ...], params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, tuple[Any, ...]]:
         check_count(state, self.parts)
         frame = now()
         if frame is not None and frame.each and (groups := kept(_groups, self)):
@@ -135,12 +135,12 @@ class named_chain(GradientTransformation, reach=ENTRY):
     def _rebuild(cls, fields: dict[str, Any]) -> named_chain:
         return cls(*zip(fields["names"], fields["parts"], strict=True))
 
-    def init(self, params: PyTree) -> dict:
+    def init(self, params: PyTree) -> dict[str, Any]:
         return {name: part.init(params) for name, part in zip(self.names, self.parts, strict=True)}
 
     def update(
-        self, updates: PyTree, state: dict, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, dict]:
+        self, updates: PyTree, state: dict[str, Any], params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, dict[str, Any]]:
         check_names(state, list(self.names))
         after = {}
         for name, part in zip(self.names, self.parts, strict=True):

@@ -107,7 +107,7 @@ class freeze(GradientTransformation, reach=ENTRY):
 
 
 class PartitionState(NamedTuple):
-    groups: dict  # the state of each label's transformation, for its leaves
+    groups: dict[Any, Any]  # the state of each label's transformation, for its leaves
 
 
 class partition(GradientTransformation, reach=ENTRY):

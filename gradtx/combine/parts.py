@@ -16,7 +16,7 @@ def part_of(owner: str, name: str, value: Any) -> GradientTransformation:
     return as_transformation(owner, name, value)
 
 
-def check_count(state: tuple, parts: tuple) -> None:
+def check_count(state: tuple[Any, ...], parts: tuple[Any, ...]) -> None:
     """Refuse a state of another number of parts."""
     if len(state) != len(parts):
         raise MismatchError(
@@ -25,7 +25,7 @@ def check_count(state: tuple, parts: tuple) -> None:
         )
 
 
-def check_names(state: dict, names: list[str]) -> None:
+def check_names(state: dict[str, Any], names: list[str]) -> None:
     """Refuse a state of parts with other names."""
     if set(state) != set(names):
         raise MismatchError(

@@ -84,12 +84,12 @@ class add(GradientTransformation, reach=ENTRY):
     def _rebuild(cls, fields: dict[str, Any]) -> add:
         return cls(*fields["terms"])
 
-    def init(self, params: PyTree) -> tuple:
+    def init(self, params: PyTree) -> tuple[Any, ...]:
         return tuple(term.init(params) for term in self.terms)
 
     def update(
-        self, updates: PyTree, state: tuple, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, tuple]:
+        self, updates: PyTree, state: tuple[Any, ...], params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, tuple[Any, ...]]:
         check_count(state, self.terms)
         results = [
             term.update(updates, before, params, **extra)

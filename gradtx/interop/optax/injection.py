@@ -112,7 +112,8 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
                 )
 
 
-WrappedState = type(optax.schedules.WrappedSchedule(lambda step: step).init())
+# Optax's class has no public name. Its form is asked for, not an array: that would start JAX's backend.
+WrappedState = type(jax.eval_shape(optax.schedules.WrappedSchedule(lambda step: step).init))
 
 
 def _begin(schedule: Any) -> Any:
