@@ -15,7 +15,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "gradtx"
 
 # The wings, from the ground up: a module imports from its own wing and from floors below.
 FLOORS = (
-    {"values", "numerics"},
+    {"values"},
+    {"numerics"},
     {"tree", "schedules"},
     {"rules"},
     {"contract"},
@@ -117,9 +118,7 @@ def test_the_build_notes_show_the_floors() -> None:
     rows = re.findall(
         r"^\| (\d+) \| ([^|]*) \|", (PACKAGE.parent / "BUILD_NOTES.md").read_text(), re.MULTILINE
     )
-    assert [(int(floor), set(re.findall(r"`(\w+)`", names))) for floor, names in rows] == [
-        *enumerate(FLOORS, 1)
-    ]
+    assert [(int(floor), set(re.findall(r"`(\w+)`", names))) for floor, names in rows] == [*enumerate(FLOORS)]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -185,3 +184,17 @@ def test_no_function_hides_its_own_module() -> None:
             assert (error.name or "").partition(".")[0] in ("click", "matplotlib", "PIL")  # noqa: PT017
             continue
         assert getattr(importlib.import_module(package), name) is found, dotted
+
+
+@pytest.mark.parametrize(
+    ("spelling", "home"),
+    [
+        (r"core\.Tracer", "values/kinds"),  # is_traced
+        (r"zeros\(\(\), jnp\.int32\)", "numerics/leaf"),  # counter
+        (r"Integer\(low=1\)\]", "values/kinds"),  # AtLeastOne
+        (r"keystr\(", "tree/paths"),  # name
+    ],
+)
+def test_an_idea_has_one_spelling(spelling: str, home: str) -> None:
+    found = {module for module, file in MODULES.items() if re.search(spelling, file.read_text())}
+    assert found == {home}

@@ -57,7 +57,7 @@ class add_noise(GradientTransformation, reach=TREE):
     key: Key = static()
 
     def init(self, params: PyTree) -> AddNoiseState:
-        return AddNoiseState(jnp.zeros((), jnp.int32), first_key(self.key))
+        return AddNoiseState(numerics.counter(), first_key(self.key))
 
     def update(
         self, updates: PyTree, state: AddNoiseState, params: PyTree | None = None

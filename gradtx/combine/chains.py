@@ -69,7 +69,8 @@ class chain(GradientTransformation, reach=ENTRY):
         if frame is not None and frame.each and (groups := kept(_groups, self)):
             return self._by_groups(groups, updates, state, params, extra)
         after: list[Any] = []
-        for part, behind, old in zip(self.parts, (*self.parts[1:], None), state, strict=True):
+        with_next = itertools.zip_longest(self.parts, self.parts[1:])
+        for (part, behind), old in zip(with_next, state, strict=True):
             if hasattr(part, "not_yet") and hasattr(behind, "averages_squares"):
                 updates, new = jax.tree.map(part.not_yet, updates), old  # a square may overflow in between
             else:

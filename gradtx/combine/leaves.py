@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 
@@ -20,6 +20,7 @@ from gradtx.rules.by_path import select
 from gradtx.rules.masks import Labels, Mask
 from gradtx.tree import MismatchError, PyTree
 from gradtx.tree.standins import MaskedNode
+from gradtx.values.kinds import Choice
 from gradtx.values.value import static
 from gradtx.values.wording import nearest
 
@@ -69,12 +70,9 @@ class masked(GradientTransformation, reach=ENTRY):
 
     inner: GradientTransformation
     mask: Mask = static()
-    otherwise: Literal["pass", "freeze"] = static(default="pass", kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.otherwise not in ("pass", "freeze"):
-            raise ValueError(f"masked(otherwise={self.otherwise!r}): expected 'pass' or 'freeze'.")
+    otherwise: Annotated[Literal["pass", "freeze"], Choice("pass", "freeze")] = static(
+        default="pass", kw_only=True
+    )
 
     def init(self, params: PyTree) -> MaskedState:
         return MaskedState(self.inner.init(_keep(select(self.mask, params), params)))

@@ -33,6 +33,7 @@ from gradtx.contract.protocol import Transformation
 from gradtx.contract.running import Frame, running, tell
 from gradtx.contract.runtime import HyperparamsState, advance, begin
 from gradtx.tree import MismatchError, PyTree
+from gradtx.values.kinds import is_traced
 from gradtx.values.value import kept
 
 __all__ = ["InitCall", "guard_init", "guard_update", "init_calls"]
@@ -116,7 +117,7 @@ def guard_update(update: Callable[..., Any], expands: bool = False) -> Callable[
             else:
                 around = None
         if around is None:
-            traced = any(map(_is_traced, jax.tree.leaves(updates)))
+            traced = any(map(is_traced, jax.tree.leaves(updates)))
             frame = Frame(self, known.runs, known.parts, running.get(), each=traced)
         token = running.set(frame)
         try:
@@ -172,7 +173,3 @@ def _check_state(self: Any, state: PyTree, expected: type) -> None:
         "schedule was a number, or a number a schedule: make one with init(params), or go on with "
         "resume(tx, state, params)."
     )
-
-
-def _is_traced(x: object) -> bool:
-    return isinstance(x, jax.core.Tracer)

@@ -84,7 +84,7 @@ def state_class(cls: type[Any]) -> type | None:
     """The class that `init` is annotated to return, where it is one that can be checked."""
     annotation = inspect.signature(inspect.unwrap(cls.init)).return_annotation
     if isinstance(annotation, str):
-        scope = inspect.unwrap(cls.init).__globals__
-        annotation = scope.get(annotation, getattr(builtins, annotation, None))
+        scope, name = inspect.unwrap(cls.init).__globals__, annotation.partition("[")[0]  # tuple[Any, ...]
+        annotation = scope.get(name, getattr(builtins, name, None))
     unknown = annotation is Any or annotation is inspect.Signature.empty
     return annotation if isinstance(annotation, type) and not unknown else None

@@ -29,6 +29,7 @@ from gradtx.contract.protocol import Transformation, is_transformation
 from gradtx.contract.running import as_part
 from gradtx.schedules.schedule import Adaptive, Schedule, known_level, read
 from gradtx.tree import PyTree
+from gradtx.tree.paths import name
 from gradtx.values.kinds import as_looked_up
 from gradtx.values.value import Value
 
@@ -84,7 +85,7 @@ def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, Any]) -> Hype
         params: as for its `init`.
         chosen: names and numbers that are to be kept in the state.
     """
-    start = jnp.zeros((), jnp.int32)
+    start = numerics.counter()
     memory = {name: level.start() for name, level in _of(tx, Adaptive)}
     now, scheduled = _at(tx, start, memory)
     tuned = {name: jnp.asarray(number, jnp.result_type(float)) for name, number in chosen.items()}
@@ -115,9 +116,9 @@ def held_in(state: PyTree, at: str = "") -> Iterator[tuple[str, HyperparamsState
     """Every `HyperparamsState` in a state, those inside others too, and the way to it."""
     for path, held in jax.tree_util.tree_flatten_with_path(state, is_leaf=_is_held)[0]:
         if _is_held(held):
-            where = at + jax.tree_util.keystr(path)
+            where = name(path, at)
             yield where, held
-            yield from held_in(held.inner, where + ".inner")
+            yield from held_in(held.inner, f"{where}/inner" if where else "inner")
 
 
 def with_held(state: PyTree, new: Callable[[HyperparamsState], HyperparamsState]) -> PyTree:

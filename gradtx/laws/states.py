@@ -120,7 +120,7 @@ def init_takes_placeholders(trial: Trial) -> Iterator[Finding]:
             yield raised(error, f"with a placeholder {when}")
 
 
-@law("state", "Start a counter with jnp.zeros((), jnp.int32), and call it step.", TRACES)
+@law("state", "Start a counter with numerics.counter(), and call it step.", TRACES)
 def counters_are_int32(trial: Trial) -> Iterator[Finding]:
     """A counter is an int32, also where 64-bit types are enabled."""
     with jax.enable_x64(True):

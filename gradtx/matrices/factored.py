@@ -72,7 +72,7 @@ class scale_by_factored_rms(GradientTransformation, reach=LEAF):
             ]
             return jax.tree.unflatten(structure, made)
 
-        return FactoredState(jnp.zeros((), jnp.int32), *(zeros(n) for n in FactoredState._fields[1:]))
+        return FactoredState(numerics.counter(), *(zeros(n) for n in FactoredState._fields[1:]))
 
     def update(
         self, updates: PyTree, state: FactoredState, params: PyTree | None = None

@@ -73,7 +73,7 @@ class in_subspace(GradientTransformation, reach=LEAF):
         ]
         basis = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), _bases(params, plans))
         inner = self.inner.init(jax.tree.unflatten(structure, leaves))
-        return SubspaceState(jnp.zeros((), jnp.int32), basis, inner)
+        return SubspaceState(numerics.counter(), basis, inner)
 
     def update(
         self, updates: PyTree, state: SubspaceState, params: PyTree | None = None, **extra: Any

@@ -6,6 +6,7 @@ from gradtx.numerics.leaf import (
     Square,
     abs_sq,
     beside,
+    counter,
     divide_above_one,
     lerp,
     minus,
@@ -21,11 +22,13 @@ from gradtx.numerics.leaf import (
 from gradtx.numerics.norms import norm, rms, safe_norm, safe_root_mean_squares
 
 __all__ = [
+    "Square",
     "abs_sq",
     "average_length",
     "beside",
     "cast",
     "complement",
+    "counter",
     "divide_above_one",
     "lerp",
     "like",
@@ -43,6 +46,7 @@ __all__ = [
     "safe_root_mean_squares",
     "square_root",
     "times",
+    "times_square",
     "total",
     "wide_dtype",
     "wider",

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from gradtx.values.kinds import is_traced
+
 __all__ = ["cond", "either_way", "while_loop"]
 
 
@@ -22,7 +24,7 @@ def either_way(operation: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
     @functools.wraps(operation)
     def either(*operands: Any) -> jax.Array:
-        return operation(*operands) if any(map(_is_traced, operands)) else compiled(*operands)
+        return operation(*operands) if any(map(is_traced, operands)) else compiled(*operands)
 
     return either
 
@@ -38,7 +40,7 @@ def cond(condition: Any, then: Callable[..., Any], otherwise: Callable[..., Any]
         otherwise: what is called with them if it does not.
         operands: what both take.
     """
-    if _is_traced(condition):
+    if is_traced(condition):
         return jax.lax.cond(condition, then, otherwise, *operands)
     return (then if condition else otherwise)(*operands)
 
@@ -51,14 +53,10 @@ def while_loop(goes_on: Callable[[Any], Any], step: Callable[[Any], Any], carrie
         step: a function of what is carried that returns what is carried further.
         carried: what the loop begins with.
     """
-    while not any(map(_is_traced, jax.tree.leaves(carried))):
-        if _is_traced(more := goes_on(carried)):
+    while not any(map(is_traced, jax.tree.leaves(carried))):
+        if is_traced(more := goes_on(carried)):
             break
         if not more:
             return carried
         carried = step(carried)
     return jax.lax.while_loop(goes_on, step, carried)
-
-
-def _is_traced(x: Any) -> bool:
-    return isinstance(x, jax.core.Tracer)

@@ -17,6 +17,7 @@ __all__ = [
     "Square",
     "abs_sq",
     "beside",
+    "counter",
     "divide_above_one",
     "lerp",
     "minus",
@@ -186,6 +187,11 @@ def times_square(x: jax.Array, weight: Any) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return _add(*(_mul(times(part, weight), part) for part in (lax.real(x), lax.imag(x))))
     return _mul(times(x, weight), x)
+
+
+def counter() -> jax.Array:
+    """A counter at zero: an int32 also where 64-bit types are enabled, so that a state keeps its type."""
+    return jnp.zeros((), jnp.int32)
 
 
 def safe_increment(count: Any) -> jax.Array:

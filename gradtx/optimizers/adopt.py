@@ -65,7 +65,7 @@ class divide_by_past_root(GradientTransformation, reach=ENTRY):
     bound: NonNegative | None = None
 
     def init(self, params: PyTree) -> PastRootState:
-        return PastRootState(jnp.zeros((), jnp.int32), tree.zeros_like(params))
+        return PastRootState(numerics.counter(), tree.zeros_like(params))
 
     def update(
         self, updates: PyTree, state: PastRootState, params: PyTree | None = None

@@ -15,7 +15,7 @@ left out, so that the direction always points downhill; Optax takes it in.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.searches import scale_by_zoom_linesearch
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import static
 
 __all__ = ["lbfgs", "scale_by_lbfgs"]
@@ -62,7 +62,7 @@ class scale_by_lbfgs(GradientTransformation, reach=OTHERS):
         ValueError: update is called without the parameters.
     """
 
-    memory_size: Annotated[int, Integer(low=1)] = static(default=10)
+    memory_size: AtLeastOne = static(default=10)
     scale_init_precond: bool = static(default=True)
 
     def init(self, params: PyTree) -> LbfgsState:
@@ -71,8 +71,8 @@ class scale_by_lbfgs(GradientTransformation, reach=OTHERS):
 
         dtype, zeros = tree.real_dtype(params), tree.zeros_like(params)
         return LbfgsState(
-            jnp.zeros((), jnp.int32),
-            jnp.zeros((), jnp.int32),
+            numerics.counter(),
+            numerics.counter(),
             zeros,
             tree.zeros_like(params),
             jax.tree.map(ring, zeros),
@@ -175,7 +175,7 @@ class lbfgs(Composite):
     """
 
     learning_rate: Rate | None = None
-    memory_size: Annotated[int, Integer(low=1)] = static(default=10)
+    memory_size: AtLeastOne = static(default=10)
     scale_init_precond: bool = static(default=True)
     linesearch: GradientTransformation | None = scale_by_zoom_linesearch(20, initial_guess_strategy="one")
 

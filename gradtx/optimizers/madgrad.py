@@ -58,7 +58,7 @@ class scale_by_madgrad(GradientTransformation, reach=ENTRY):
 
     def init(self, params: PyTree) -> MadgradState:
         start = jax.tree.map(lambda p: jnp.array(p, numerics.wide_dtype(jnp.result_type(p))), params)
-        return MadgradState(jnp.zeros((), jnp.int32), tree.zeros_like(params), tree.zeros_like(params), start)
+        return MadgradState(numerics.counter(), tree.zeros_like(params), tree.zeros_like(params), start)
 
     def update(
         self, updates: PyTree, state: MadgradState, params: PyTree | None = None

@@ -50,7 +50,7 @@ class divide_by_leaf_norm(GradientTransformation, reach=LEAF):
 
     def init(self, params: PyTree) -> LeafNormState:
         squares = jax.tree.map(lambda p: jnp.zeros((), numerics.norm_dtype(p)), params)
-        return LeafNormState(jnp.zeros((), jnp.int32), squares)
+        return LeafNormState(numerics.counter(), squares)
 
     def update(
         self, updates: PyTree, state: LeafNormState, params: PyTree | None = None

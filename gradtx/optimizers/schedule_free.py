@@ -13,7 +13,7 @@ v is debiased as in its authors' code; the paper multiplies λₜ by sqrt(1 - β
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from gradtx.atoms.decay import add_decoupled_weight_decay, decoupled
 from gradtx.atoms.moments import rms
@@ -24,13 +24,13 @@ from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.sgd import sgd
 from gradtx.schedules import linear_schedule, multiply_schedules, warmup_constant_schedule
 from gradtx.schedules.schedule import Schedule
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import optional, static
 from gradtx.wrappers.schedule_free import Mix, schedule_free
 
 __all__ = ["schedule_free_adamw", "schedule_free_sgd"]
 
-Warmup = Annotated[int, Integer(low=1)]
+Warmup = AtLeastOne
 
 
 def _warmed(rate: Any, steps: int | None) -> Any:

@@ -25,7 +25,7 @@ from gradtx.contract.hyperparameters import Decay, DtypeName, Number, Positive, 
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
 from gradtx.telemetry.prints import print_win_rate
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne, Integer
 from gradtx.values.value import optional, static
 
 __all__ = ["scale_by_sophia", "sophia"]
@@ -58,7 +58,7 @@ class scale_by_sophia(Composite):
     eps: Positive = 1e-8
     gamma: Positive = 0.01
     clip_threshold: Positive | None = 1.0
-    update_interval: Annotated[int, Integer(low=1)] = static(default=10)
+    update_interval: AtLeastOne = static(default=10)
     hessian_diagonal_fn: GradientTransformation = hutchinson_estimator_diag_hessian()
     mu_dtype: DtypeName | None = static(default=None)
     verbose: bool = static(default=False)
@@ -119,7 +119,7 @@ class sophia(Composite):
     weight_decay_mask: Mask | None = static(default=None)
     gamma: Positive = 0.01
     clip_threshold: Positive | None = 1.0
-    update_interval: Annotated[int, Integer(low=1)] = static(default=10)
+    update_interval: AtLeastOne = static(default=10)
     hessian_diagonal_fn: GradientTransformation = hutchinson_estimator_diag_hessian()
     mu_dtype: DtypeName | None = static(default=None)
     verbose: bool = static(default=False)

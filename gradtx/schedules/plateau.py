@@ -85,7 +85,7 @@ class plateau_schedule(Adaptive):
 
     def start(self) -> PlateauState:
         worst = jnp.asarray(jnp.inf if self.mode == "min" else -jnp.inf, float)
-        bad, cooldown, reported = (jnp.zeros((), jnp.int32) for _ in range(3))  # each its own, to donate
+        bad, cooldown, reported = (numerics.counter() for _ in range(3))  # each its own, to donate
         return PlateauState(jnp.ones((), float), worst, bad, cooldown, jnp.zeros((), float), reported)
 
     def follow(self, memory: PlateauState, *, value: Any) -> PlateauState:

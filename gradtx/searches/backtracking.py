@@ -98,7 +98,7 @@ class scale_by_backtracking_linesearch(GradientTransformation, passes_on=("value
             jnp.ones((), dtype),
             jnp.full((), jnp.inf, dtype),
             tree.zeros_like(params) if self.store_grad else None,
-            BacktrackingLinesearchInfo(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, dtype)),
+            BacktrackingLinesearchInfo(numerics.counter(), jnp.full((), jnp.inf, dtype)),
         )
 
     def update(
@@ -137,7 +137,7 @@ class scale_by_backtracking_linesearch(GradientTransformation, passes_on=("value
             return after._replace(grad=back)
 
         start = _Search(
-            jnp.zeros((), jnp.int32),
+            numerics.counter(),
             begin,
             line.value,
             line.grad if self.store_grad else None,

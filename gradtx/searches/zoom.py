@@ -26,7 +26,7 @@ from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import while_loop
 from gradtx.searches.line import Unbounded, along, at_least_zero, choose, guess, print_if, scaled, slope
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Choice, Integer
+from gradtx.values.kinds import AtLeastOne, Choice
 from gradtx.values.value import static
 
 __all__ = ["scale_by_zoom_linesearch"]
@@ -114,7 +114,7 @@ class scale_by_zoom_linesearch(GradientTransformation, passes_on=("value_fn",)):
         TypeError: `value`, `grad`, `value_fn` or an argument of `value_fn` is missing.
     """
 
-    max_linesearch_steps: Annotated[int, Integer(low=1)] = static()
+    max_linesearch_steps: AtLeastOne = static()
     max_learning_rate: Positive | None = None
     tol: NonNegative = 0.0
     increase_factor: Annotated[Scalar, Hyperparameter(1, open_low=True)] = 2.0
@@ -128,7 +128,7 @@ class scale_by_zoom_linesearch(GradientTransformation, passes_on=("value_fn",)):
     def init(self, params: PyTree) -> ZoomLinesearchState:
         dtype = tree.real_dtype(params)
         never = [jnp.full((), jnp.inf, dtype) for _ in range(3)]
-        info = ZoomLinesearchInfo(jnp.zeros((), jnp.int32), *never[:2])
+        info = ZoomLinesearchInfo(numerics.counter(), *never[:2])
         return ZoomLinesearchState(jnp.ones((), dtype), never[2], tree.zeros_like(params), info)
 
     def update(
@@ -163,7 +163,7 @@ class scale_by_zoom_linesearch(GradientTransformation, passes_on=("value_fn",)):
             return self._judged(s, here, there, start, stay, at_most)
 
         off = jnp.zeros((), bool)
-        search = _Search(jnp.zeros((), jnp.int32), start, start, start, start, stay, off, off, off, off)
+        search = _Search(numerics.counter(), start, start, start, start, stay, off, off, off, off)
         search = while_loop(lambda s: ~(s.done | s.failed), step, search)
         taken = search.taken
         if self.verbose:

@@ -5,7 +5,7 @@ Source: none (a number that is printed).
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import static
 
 __all__ = ["print_win_rate"]
@@ -35,10 +35,10 @@ class print_win_rate(GradientTransformation, reach=OTHERS):
     """
 
     threshold: Positive
-    every: Annotated[int, Integer(low=1)] = static()
+    every: AtLeastOne = static()
 
     def init(self, params: PyTree) -> PrintState:
-        return PrintState(jnp.zeros((), jnp.int32))
+        return PrintState(numerics.counter())
 
     def update(
         self, updates: PyTree, state: PrintState, params: PyTree | None = None

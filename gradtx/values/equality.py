@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradtx.values.kinds import is_array
+from gradtx.values.kinds import is_array, is_traced
 
 __all__ = ["same"]
 
@@ -21,7 +21,7 @@ def same(a: Any, b: Any) -> bool:
     """Whether two fields' contents are equal: arrays by their entries, 1 and True are not."""
     if a is b:
         return True
-    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+    if is_traced(a) or is_traced(b):
         return False  # two unknown numbers are equal only if they are the same one
     if is_array(a) or is_array(b):
         a, b = _entries(a), _entries(b)
@@ -43,7 +43,7 @@ def _entries(x: Any) -> Any:
 
 def hash_key(x: Any) -> Any:
     """Something hashable that is equal where the values are equal."""
-    if isinstance(x, jax.core.Tracer):
+    if is_traced(x):
         raise UnhashableError("a number that is being traced")
     if is_array(x):
         x = _entries(x)

@@ -13,7 +13,7 @@ import math
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,19 @@ import numpy as np
 
 from gradtx.values.wording import nearest
 
-__all__ = ["Choice", "Flag", "Integer", "Kind", "Maybe", "Real", "as_looked_up", "is_array", "kind_of"]
+__all__ = [
+    "AtLeastOne",
+    "Choice",
+    "Flag",
+    "Integer",
+    "Kind",
+    "Maybe",
+    "Real",
+    "as_looked_up",
+    "is_array",
+    "is_traced",
+    "kind_of",
+]
 
 
 class Kind(Protocol):
@@ -46,6 +58,11 @@ def as_looked_up() -> Iterator[None]:
         yield
     finally:
         _looked_up.reset(token)
+
+
+def is_traced(x: object) -> bool:
+    """Whether `x` stands for an array in a function that jax traces, so that its entries are not known."""
+    return isinstance(x, jax.core.Tracer)
 
 
 class Real:
@@ -76,7 +93,7 @@ class Real:
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
     def accept(self, owner: str, name: str, value: Any) -> Any:
-        if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and _looked_up.get()):
+        if is_traced(value) or (isinstance(value, jax.Array) and _looked_up.get()):
             return value
         if is_array(value) and jnp.issubdtype(value.dtype, jnp.number) and np.ndim(value) == 0:
             if isinstance(value, jax.Array) and not np.asarray(value).any():
@@ -109,13 +126,17 @@ class Integer:
         self.low = low
 
     def accept(self, owner: str, name: str, value: Any) -> int:
-        if isinstance(value, (np.integer, np.ndarray, jax.Array)) and not isinstance(value, jax.core.Tracer):
+        if isinstance(value, (np.integer, np.ndarray, jax.Array)) and not is_traced(value):
             value = value.item() if np.ndim(value) == 0 else value
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{owner}({name}={value!r}): {name} must be a whole number, not {_a(value)}.")
         if self.low is not None and value < self.low:
             raise ValueError(f"{owner}({name}={value!r}): {name} must be at least {self.low}.")
         return value
+
+
+AtLeastOne = Annotated[int, Integer(low=1)]
+"""A whole number from 1 on."""
 
 
 class Flag:

@@ -19,6 +19,7 @@ import numpy as np
 
 from gradtx.values import registry
 from gradtx.values.equality import same
+from gradtx.values.kinds import is_traced
 from gradtx.values.value import Value
 from gradtx.values.wording import nearest
 
@@ -84,7 +85,7 @@ def _write(x: Any, where: str) -> Any:
         return [_write(v, f"{where}[{i}]") for i, v in enumerate(x)]
     if isinstance(x, Mapping):
         return {"dict": [[_write(k, where), _write(v, f"{where}[{k!r}]")] for k, v in x.items()]}
-    if isinstance(x, (jax.Array, np.ndarray)) and not isinstance(x, jax.core.Tracer):
+    if isinstance(x, (jax.Array, np.ndarray)) and not is_traced(x):
         return {"array": np.asarray(x).tolist(), "dtype": str(x.dtype)}
     if x is None or isinstance(x, (bool, int, float, str)):
         return x

@@ -69,7 +69,7 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
             )
 
     def init(self, params: PyTree) -> AccumulateState:
-        micro, made = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        micro, made = numerics.counter(), numerics.counter()
         total = tree.zeros_like(params, self.accumulator_dtype)
         skipped = self._skip(tree.zeros_like(params), made, params)[1]
         return AccumulateState(micro, made, jnp.zeros((), float), total, skipped, self.inner.init(params))

@@ -72,7 +72,7 @@ class run_when(GradientTransformation, reach=TREE, may_skip=True):
         return self.forward_extra_args
 
     def init(self, params: PyTree) -> RunWhenState:
-        return RunWhenState(jnp.zeros((), jnp.int32), self.inner.init(params))
+        return RunWhenState(numerics.counter(), self.inner.init(params))
 
     def update(
         self, updates: PyTree, state: RunWhenState, params: PyTree | None = None, **extra: Any
@@ -151,7 +151,7 @@ class apply_if_finite(GradientTransformation, reach=TREE, may_skip=True):
     max_consecutive_errors: Annotated[int, Integer(low=0)] = static()
 
     def init(self, params: PyTree) -> ApplyIfFiniteState:
-        in_a_row, total = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        in_a_row, total = numerics.counter(), numerics.counter()
         return ApplyIfFiniteState(in_a_row, jnp.ones((), bool), total, self.inner.init(params))
 
     def update(

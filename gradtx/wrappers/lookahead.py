@@ -19,7 +19,7 @@ from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
 from gradtx.tree.updates import apply_updates
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import static
 
 __all__ = ["lookahead"]
@@ -47,14 +47,14 @@ class lookahead(GradientTransformation, reach=ENTRY):
     """
 
     fast_optimizer: GradientTransformation
-    sync_period: Annotated[int, Integer(low=1)] = static(default=6)
+    sync_period: AtLeastOne = static(default=6)
     slow_step_size: Annotated[Scalar, Hyperparameter(0, 1)] = 0.5
     reset_state: bool = static(default=False)
 
     def init(self, params: PyTree) -> LookaheadState:
         # A copy: the parameters and the state are donated together.
         slow = jax.tree.map(jnp.add, tree.zeros_like(params), tree.widen(params))
-        return LookaheadState(jnp.zeros((), jnp.int32), slow, self.fast_optimizer.init(params))
+        return LookaheadState(numerics.counter(), slow, self.fast_optimizer.init(params))
 
     def update(
         self, updates: PyTree, state: LookaheadState, params: PyTree | None = None, **extra: Any

@@ -13,7 +13,7 @@ Cutkosky, Defazio & Mehta, "Mechanic: A Learning Rate Tuner", 2023, algorithm 1,
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from gradtx.contract.hyperparameters import NonNegative, Positive
 from gradtx.contract.reach import OTHERS
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import is_off, optional, static
 
 __all__ = ["mechanize"]
@@ -68,7 +68,7 @@ class mechanize(GradientTransformation, reach=OTHERS):
     weight_decay: NonNegative = optional(default=1e-2)
     eps: Positive = 1e-8
     s_init: Positive = 1e-6
-    num_betas: Annotated[int, Integer(low=1)] = static(default=6)
+    num_betas: AtLeastOne = static(default=6)
     store_delta: bool = static(default=False, kw_only=True)
 
     def init(self, params: PyTree) -> MechanicState:

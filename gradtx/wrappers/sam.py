@@ -10,7 +10,7 @@ equation 2 with p = 2. https://arxiv.org/abs/2010.01412
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from gradtx.contract.transformation import Composite, GradientTransformation, ne
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
 from gradtx.tree.updates import apply_updates
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import static
 
 __all__ = ["sam", "sam_at_once", "sam_in_turn"]
@@ -52,14 +52,14 @@ class sam_in_turn(GradientTransformation, reach=TREE, may_skip=True):
 
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
-    sync_period: Annotated[int, Integer(low=1)] = static(default=2)
+    sync_period: AtLeastOne = static(default=2)
     reset_state: bool = static(default=True)
 
     def init(self, params: PyTree) -> SamInTurnState:
         # A copy: the parameters and the state are donated together.
         cache = jax.tree.map(jnp.add, tree.zeros_like(params), tree.widen(params))
         parts = self.optimizer.init(params), self.adv_optimizer.init(params)
-        return SamInTurnState(jnp.zeros((), jnp.int32), *parts, cache)
+        return SamInTurnState(numerics.counter(), *parts, cache)
 
     def update(
         self, updates: PyTree, state: SamInTurnState, params: PyTree | None = None, **extra: Any
@@ -105,7 +105,7 @@ class sam_at_once(GradientTransformation, reach=TREE, may_skip=True):
 
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
-    sync_period: Annotated[int, Integer(low=1)] = static(default=2)
+    sync_period: AtLeastOne = static(default=2)
     reset_state: bool = static(default=True)
     batch_axis_name: str | None = static(default=None)
 
@@ -171,7 +171,7 @@ class sam(Composite, may_skip=True):
 
     optimizer: GradientTransformation
     adv_optimizer: GradientTransformation = ADVERSARY
-    sync_period: Annotated[int, Integer(low=1)] = static(default=2)
+    sync_period: AtLeastOne = static(default=2)
     reset_state: bool = static(default=True)
     opaque_mode: bool = static(default=False)
     batch_axis_name: str | None = static(default=None)

@@ -36,6 +36,7 @@ from gradtx.contract.runtime import (
 )
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
+from gradtx.values.kinds import is_traced
 from gradtx.values.value import static
 
 __all__ = ["hyperparams", "tunable", "with_hyperparams"]
@@ -160,7 +161,7 @@ def _like(owner: str, name: str, value: Any, old: Any) -> jax.Array:
     number = jnp.asarray(value, old.dtype)
     if number.shape != old.shape:
         raise ValueError(f"{owner}: {name} has shape {old.shape}, not {number.shape}.")
-    if not isinstance(number, jax.core.Tracer) and not np.all(np.isfinite(number)):
+    if not is_traced(number) and not np.all(np.isfinite(number)):
         raise ValueError(f"{owner}({name}={value!r}): expected a finite number.")
     return number
 

@@ -63,7 +63,11 @@ def refused(error, message, f, *args, **kwargs):
             "expected a regular expression",
         ),
         (lambda: gradtx.masked(ema(0.9), {"a": 1.0}), TypeError, "mask must be a tree of booleans"),
-        (lambda: gradtx.masked(ema(0.9), "a", otherwise="zero"), ValueError, "'pass' or 'freeze'"),
+        (
+            lambda: gradtx.masked(ema(0.9), "a", otherwise="zero"),
+            ValueError,
+            "must be one of 'pass', 'freeze'",
+        ),
         (lambda: gradtx.by_path("kernel"), TypeError, "pair"),
         (lambda: gradtx.by_path(("(", True)), ValueError, "regular expression"),
         (lambda: gradtx.linear_schedule(0.0, 1.0, 0), ValueError, "transition_steps must be at least 1"),

@@ -16,7 +16,7 @@ https://arxiv.org/abs/2504.02507
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +27,12 @@ from gradtx.contract.hyperparameters import Decay, Positive
 from gradtx.contract.reach import LEAF, OTHERS
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import static
 
 __all__ = ["leafwise_zclip", "zclip"]
 
-Norms = Annotated[int, Integer(low=1)]
+Norms = AtLeastOne
 
 
 class ZClipState(NamedTuple):
@@ -67,7 +67,7 @@ class zclip(GradientTransformation, reach=OTHERS):
         dtype = functools.reduce(
             numerics.wider, map(numerics.norm_dtype, jax.tree.leaves(params)), jnp.dtype(jnp.float32)
         )
-        return ZClipState(jnp.zeros((), jnp.int32), jnp.zeros((), dtype), jnp.zeros((), dtype))
+        return ZClipState(numerics.counter(), jnp.zeros((), dtype), jnp.zeros((), dtype))
 
     def update(
         self, updates: PyTree, state: ZClipState, params: PyTree | None = None

@@ -32,7 +32,7 @@ class Decays(NamedTuple):
 
 def no_decays() -> Decays:
     """Before the first update."""
-    return Decays(jnp.zeros((), jnp.int32), jnp.zeros((), float))
+    return Decays(numerics.counter(), jnp.zeros((), float))
 
 
 def after(decays: Decays, decay: Any) -> Decays:
@@ -138,7 +138,7 @@ class rectify(GradientTransformation, reach=ENTRY):
     threshold: Number = 5.0
 
     def init(self, params: PyTree) -> RectifyState:
-        return RectifyState(jnp.zeros((), jnp.int32))
+        return RectifyState(numerics.counter())
 
     def update(
         self, updates: PyTree, state: RectifyState, params: PyTree | None = None

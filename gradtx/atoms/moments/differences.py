@@ -27,7 +27,7 @@ class difference(GradientTransformation, reach=ENTRY):
     """gₜ - gₜ₋₁, and 0 at the first step, which has none before it."""
 
     def init(self, params: PyTree) -> DifferenceState:
-        return DifferenceState(jnp.zeros((), jnp.int32), tree.zeros_like(params))
+        return DifferenceState(numerics.counter(), tree.zeros_like(params))
 
     def update(
         self, updates: PyTree, state: DifferenceState, params: PyTree | None = None

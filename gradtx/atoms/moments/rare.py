@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import Decay
@@ -13,7 +12,7 @@ from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import static
 
 __all__ = ["rare_ema"]
@@ -44,11 +43,11 @@ class rare_ema(GradientTransformation, reach=TREE, may_skip=True):
 
     inner: GradientTransformation
     decay: Decay
-    every: Annotated[int, Integer(low=1)] = static()
+    every: AtLeastOne = static()
     renew_after: bool = static(default=False)
 
     def init(self, params: PyTree) -> RareEmaState:
-        return RareEmaState(jnp.zeros((), jnp.int32), tree.zeros_like(params), self.inner.init(params))
+        return RareEmaState(numerics.counter(), tree.zeros_like(params), self.inner.init(params))
 
     def update(
         self, updates: PyTree, state: RareEmaState, params: PyTree | None = None, **extra: object

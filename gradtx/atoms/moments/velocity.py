@@ -82,7 +82,7 @@ class dampen(GradientTransformation, reach=ENTRY):
     dampening: Decay = optional(default=0.0)
 
     def init(self, params: PyTree) -> DampenState:
-        return DampenState(jnp.zeros((), jnp.int32))
+        return DampenState(numerics.counter())
 
     def update(
         self, updates: PyTree, state: DampenState, params: PyTree | None = None

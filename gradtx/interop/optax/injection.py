@@ -58,7 +58,7 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
 
     def init(self, params: PyTree) -> State:
         numbers = {name: self._number(name, value) for name, value in self.numbers.items()}
-        start = jnp.zeros((), jnp.int32)
+        start = numerics.counter()
         memory = {name: _begin(schedule) for name, schedule in self.scheduled.items()}
         numbers |= {name: self._level(name, memory[name], {}) for name in self.scheduled}
         return State(start, numbers, memory, self._made(numbers).init(params))
@@ -119,9 +119,7 @@ WrappedState = type(jax.eval_shape(optax.schedules.WrappedSchedule(lambda step: 
 def _begin(schedule: Any) -> Any:
     if isinstance(schedule, Adaptive):
         return schedule.start()
-    return (
-        WrappedState(jnp.zeros((), jnp.int32)) if isinstance(schedule, gradtx.Schedule) else schedule.init()
-    )
+    return WrappedState(numerics.counter()) if isinstance(schedule, gradtx.Schedule) else schedule.init()
 
 
 def _follow(schedule: Any, memory: Any, extra: dict[str, Any]) -> Any:

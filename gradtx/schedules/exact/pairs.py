@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gradtx.values.kinds import is_traced
+
 __all__ = [
     "Exact",
     "Pair",
@@ -118,7 +120,7 @@ def add(a: Exact, b: Exact) -> Exact:
         return a
     a, b = pair(a), pair(b)
     # XLA makes a of (a + b) - b where b is a constant, and so takes the error of that sum for nothing.
-    return _add(a, b) if isinstance(a.high, jax.core.Tracer) else _add(b, a)
+    return _add(a, b) if is_traced(a.high) else _add(b, a)
 
 
 def negative(a: Exact) -> Exact:
