@@ -18,7 +18,7 @@ import jax
 
 from gradtx import numerics, tree
 from gradtx.atoms.moments import bias_correction, ema, nesterov_terms
-from gradtx.atoms.pointwise import set_to_zero, sqrt, square, unless_off
+from gradtx.atoms.pointwise import sqrt, square, unless_off
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain, divided
 from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
@@ -47,18 +47,18 @@ class belief(GradientTransformation, reach=ENTRY):
         numerator: reads the prediction.
         denominator: reads the updates minus the prediction; its results are not negative.
         eps: ε, at least 0.
-        look_ahead: reads the updates; what it returns is added to the numerator.
+        look_ahead: reads the updates; what it returns is added to the numerator. None adds nothing.
     """
 
     prediction: GradientTransformation
     numerator: GradientTransformation
     denominator: GradientTransformation
     eps: NonNegative = optional(default=0.0)
-    look_ahead: GradientTransformation = set_to_zero()
+    look_ahead: GradientTransformation | None = None
 
     def init(self, params: PyTree) -> BeliefState:
         parts = (self.prediction, self.numerator, self.look_ahead, self.denominator)
-        return BeliefState(*(part.init(params) for part in parts))
+        return BeliefState(*(EmptyState() if part is None else part.init(params) for part in parts))
 
     def update(
         self, updates: PyTree, state: BeliefState, params: PyTree | None = None, **extra: Any
@@ -70,7 +70,7 @@ class belief(GradientTransformation, reach=ENTRY):
         surprise = tree.map(numerics.minus, updates, predicted)
         top, numerator = run(self.numerator, predicted, state.numerator)
         look_ahead = state.look_ahead
-        if not isinstance(self.look_ahead, set_to_zero):
+        if self.look_ahead is not None:
             ahead, look_ahead = run(self.look_ahead, updates, look_ahead)
             top = jax.tree.map(numerics.plus, top, ahead)
         bottom, denominator = run(self.denominator, surprise, state.denominator)

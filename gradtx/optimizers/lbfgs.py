@@ -15,7 +15,7 @@ left out, so that the direction always points downhill; Optax takes it in.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ class scale_by_lbfgs(GradientTransformation, reach=OTHERS):
         """The state with the newest pair in it, if it has positive curvature."""
         dtype = state.scale.dtype
         y = tree.map(jnp.subtract, g, state.updates)
-        curvature, square = _inner(y, s, dtype), _inner(y, y, dtype)
+        curvature, square = tree.inner_product(y, s, dtype), tree.inner_product(y, y, dtype)
         # Not a number is left out too.
         takes = (state.step > 0) & (curvature > 0) & jnp.isfinite(1 / curvature) & jnp.isfinite(square)
         at = state.pairs % self.memory_size
@@ -126,24 +126,18 @@ def _direction(g: PyTree, now: LbfgsState, *, scaled: bool) -> PyTree:
 
     def back(q: PyTree, i: jax.Array) -> tuple[PyTree, jax.Array]:
         s, y, rho = pair(i)
-        alpha = rho * _inner(s, q, rho.dtype)
+        alpha = rho * tree.inner_product(s, q, rho.dtype)
         return _plus(q, -alpha, y), alpha
 
     def forth(q: PyTree, at: tuple[jax.Array, jax.Array]) -> tuple[PyTree, None]:
         s, y, rho = pair(at[0])
-        return _plus(q, at[1] - rho * _inner(y, q, rho.dtype), s), None
+        return _plus(q, at[1] - rho * tree.inner_product(y, q, rho.dtype), s), None
 
     q, alphas = jax.lax.scan(back, g, newest_last, reverse=True)
     if scaled:
         q = jax.tree.map(lambda x: numerics.times(x, now.scale), q)
     q, _ = jax.lax.scan(forth, q, (newest_last, alphas))
     return q
-
-
-def _inner(a: PyTree, b: PyTree, dtype: Any) -> jax.Array:
-    """⟨a, b⟩ over all leaves, of real and imaginary parts."""
-    products = jax.tree.map(lambda x, y: jnp.sum(jnp.real(jnp.conj(x) * y)).astype(dtype), a, b)
-    return sum(jax.tree.leaves(products), jnp.zeros((), dtype))
 
 
 def _plus(q: PyTree, factor: jax.Array, direction: PyTree) -> PyTree:

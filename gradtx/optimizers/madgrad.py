@@ -57,8 +57,9 @@ class scale_by_madgrad(GradientTransformation, reach=ENTRY):
     eps: NonNegative = 1e-6
 
     def init(self, params: PyTree) -> MadgradState:
-        start = jax.tree.map(lambda p: jnp.array(p, numerics.wide_dtype(jnp.result_type(p))), params)
-        return MadgradState(numerics.counter(), tree.zeros_like(params), tree.zeros_like(params), start)
+        return MadgradState(
+            numerics.counter(), tree.zeros_like(params), tree.zeros_like(params), tree.copied(params)
+        )
 
     def update(
         self, updates: PyTree, state: MadgradState, params: PyTree | None = None

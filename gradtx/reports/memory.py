@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from gradtx.contract.foreign import instead
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.reports.composition import Array, nbytes
-from gradtx.reports.tables import aligned
+from gradtx.reports.tables import aligned, human_bytes
 from gradtx.states.names import places
 from gradtx.tree import PyTree, leaf_names, quoted
 
@@ -81,7 +81,12 @@ class MemoryReport:
         return [
             ("part", "bytes per parameter", "whole", "on each device"),
             *(
-                (row.part, _share(row.whole / self.parameters), _size(row.whole), _size(row.per_device))
+                (
+                    row.part,
+                    _share(row.whole / self.parameters),
+                    human_bytes(row.whole),
+                    human_bytes(row.per_device),
+                )
                 for row in (*self.rows, total)
             ),
         ]
@@ -184,13 +189,3 @@ def _kept(tx: GradientTransformation, params: PyTree) -> dict[str, list[Array]]:
 
 def _share(bytes_per_parameter: float) -> str:
     return f"{bytes_per_parameter:.3g}" if bytes_per_parameter >= 0.0005 else ""  # a counter's
-
-
-def _size(count: int) -> str:
-    """In powers of a thousand, as ZeRO's table counts."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if size < 999.5 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"

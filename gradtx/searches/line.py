@@ -15,7 +15,7 @@ from gradtx.contract.extras import arguments_of
 from gradtx.contract.hyperparameters import Hyperparameter, Scalar
 from gradtx.contract.transformation import GradientTransformation, need_params
 from gradtx.numerics.dispatch import cond
-from gradtx.tree import PyTree
+from gradtx.tree import PyTree, inner_product
 from gradtx.tree.updates import apply_updates
 
 __all__ = [
@@ -98,13 +98,7 @@ def along(
 
 def slope(grad: PyTree, updates: PyTree, dtype: Any) -> jax.Array:
     """φ' = Re Σ g u, of g as jax.grad gives it: for complex parameters, the steepest ascent's conjugate."""
-
-    def product(g: jax.Array, u: jax.Array) -> jax.Array:
-        both = numerics.wider(g.dtype, u.dtype)
-        return jnp.sum(jnp.real(numerics.cast(g, both) * numerics.cast(u, both))).astype(dtype)
-
-    products = jax.tree.leaves(jax.tree.map(product, grad, updates))
-    return sum(products, jnp.zeros((), dtype))
+    return inner_product(grad, updates, dtype, bilinear=True)
 
 
 def guess(last: jax.Array, factor: Any, most: Any) -> jax.Array:

@@ -20,7 +20,7 @@ from gradtx.tree.maps import (
     zeros_of,
 )
 from gradtx.tree.paths import PyTree, leaf_names, leaf_paths, name, quoted, unwrap_variables, where
-from gradtx.tree.sums import dot, global_norm, inner, total, totals
+from gradtx.tree.sums import dot, global_norm, inner, inner_product, total, totals
 
 __all__ = [
     "MismatchError",
@@ -33,6 +33,7 @@ __all__ = [
     "full_like",
     "global_norm",
     "inner",
+    "inner_product",
     "is_finite",
     "leaf_names",
     "leaf_paths",

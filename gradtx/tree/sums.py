@@ -13,7 +13,7 @@ from gradtx.numerics.dispatch import cond
 from gradtx.tree.maps import real_dtype
 from gradtx.tree.paths import PyTree
 
-__all__ = ["dot", "global_norm", "inner", "total", "totals"]
+__all__ = ["dot", "global_norm", "inner", "inner_product", "total", "totals"]
 
 
 def total(f: Callable[..., Any], tree: PyTree, *rest: PyTree) -> jax.Array:
@@ -78,6 +78,29 @@ def _added(sums: list[jax.Array]) -> jax.Array:
 def dot(tree: PyTree, other: PyTree) -> jax.Array:
     """The inner product of two trees, in the dtypes of the first; real also where they are complex."""
     return total(inner, tree, other)
+
+
+def inner_product(tree: PyTree, other: PyTree, dtype: Any, *, bilinear: bool = False) -> jax.Array:
+    """Re Σ conj(a) b over all leaves, each leaf summed in the wider of its two dtypes.
+
+    Unlike `dot`, which is what a step's arithmetic takes, it keeps to the operations of its leaves and adds
+    them up in the dtype that is asked for: line searches and L-BFGS compare such numbers.
+
+    Args:
+        tree: a tree.
+        other: another of the same structure.
+        dtype: of the result.
+        bilinear: Re Σ a b instead. `jax.grad` gives the conjugate of the steepest ascent, so that this is
+            the slope of a step b along a gradient a.
+    """
+
+    def product(a: jax.Array, b: jax.Array) -> jax.Array:
+        both = numerics.wider(a.dtype, b.dtype)
+        a, b = numerics.cast(a, both), numerics.cast(b, both)
+        return jnp.sum(jnp.real((a if bilinear else jnp.conj(a)) * b)).astype(dtype)
+
+    products = jax.tree.leaves(jax.tree.map(product, tree, other))
+    return sum(products, jnp.zeros((), dtype))
 
 
 def inner(a: jax.Array, b: Any) -> jax.Array:

@@ -47,9 +47,7 @@ class average_params(GradientTransformation, reach=ENTRY):
     decay: Decay = 0.999
 
     def init(self, params: PyTree) -> AverageParamsState:
-        # A copy: the parameters and the state are donated together.
-        start = jax.tree.map(lambda z, p: z + p, tree.zeros_like(params), tree.widen(params))
-        return AverageParamsState(start, self.inner.init(params))
+        return AverageParamsState(tree.copied(params), self.inner.init(params))
 
     def update(
         self, updates: PyTree, state: AverageParamsState, params: PyTree | None = None, **extra: Any

@@ -52,9 +52,7 @@ class lookahead(GradientTransformation, reach=ENTRY):
     reset_state: bool = static(default=False)
 
     def init(self, params: PyTree) -> LookaheadState:
-        # A copy: the parameters and the state are donated together.
-        slow = jax.tree.map(jnp.add, tree.zeros_like(params), tree.widen(params))
-        return LookaheadState(numerics.counter(), slow, self.fast_optimizer.init(params))
+        return LookaheadState(numerics.counter(), tree.copied(params), self.fast_optimizer.init(params))
 
     def update(
         self, updates: PyTree, state: LookaheadState, params: PyTree | None = None, **extra: Any

@@ -56,8 +56,7 @@ class sam_in_turn(GradientTransformation, reach=TREE, may_skip=True):
     reset_state: bool = static(default=True)
 
     def init(self, params: PyTree) -> SamInTurnState:
-        # A copy: the parameters and the state are donated together.
-        cache = jax.tree.map(jnp.add, tree.zeros_like(params), tree.widen(params))
+        cache = tree.copied(params)
         parts = self.optimizer.init(params), self.adv_optimizer.init(params)
         return SamInTurnState(numerics.counter(), *parts, cache)
 

@@ -70,9 +70,7 @@ class schedule_free(GradientTransformation, reach=ENTRY):
     state_dtype: DtypeName | None = static(default=None)
 
     def init(self, params: PyTree) -> ScheduleFreeState:
-        # A copy: the parameters and the state are donated together.
-        start = tree.zeros_like(params, self.state_dtype)
-        z = jax.tree.map(lambda s, p: s + jnp.asarray(p, s.dtype), start, params)
+        z = tree.copied(params, self.state_dtype)
         mix, largest, length = jnp.array(self.b1, float), jnp.zeros((), float), jnp.zeros((), float)
         return ScheduleFreeState(mix, largest, length, z, self.base_optimizer.init(params))
 

@@ -15,6 +15,7 @@ import jax
 from gradtx.reports.programs import hlo
 from gradtx.reports.programs.hlo import Computation, Instruction
 from gradtx.reports.programs.traffic import copies_in
+from gradtx.reports.tables import human_bytes
 from gradtx.tree import name
 
 __all__ = ["NeedlessCopies", "needless_copies"]
@@ -37,8 +38,8 @@ class NeedlessCopies(NamedTuple):
         if not self:
             return "Nothing is copied needlessly."
         return (
-            f"{len(self.where)} needless copies, {_size(self.moved)} moved at every call; "
-            f"{_size(self.temporary)} of temporary memory:\n"
+            f"{len(self.where)} needless copies, {human_bytes(self.moved)} moved at every call; "
+            f"{human_bytes(self.temporary)} of temporary memory:\n"
             + "".join(f"    {line}\n" for line in self.where[:_SHOWN])
             + (f"    ... and {len(self.where) - _SHOWN} more\n" if len(self.where) > _SHOWN else "")
             + "jit gives the k-th donated array of a shape to the k-th output of that shape, in flattening\n"
@@ -84,7 +85,8 @@ def needless_copies(step: Any, *args: Any, **kwargs: Any) -> NeedlessCopies:
         if place is None and copy.source.opcode != "parameter":
             continue  # inside the step's own arithmetic
         lines.append(
-            f"{_size(copy.bytes):>9}  {_line(entry, copy.source, place, outputs, program.aliases, takes)}"
+            f"{human_bytes(copy.bytes):>9}  "
+            + _line(entry, copy.source, place, outputs, program.aliases, takes)
         )
         moved += 2 * copy.bytes
     return NeedlessCopies(tuple(lines), moved, compiled.memory_analysis().temp_size_in_bytes)
@@ -124,11 +126,3 @@ def _argument(parameter: Instruction) -> str:
 
 def _key(found: re.Match[str]) -> str:
     return f"/{found[found.lastindex or 0]}"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
