@@ -21,6 +21,7 @@ from gradtx.numerics.leaf import (
 from gradtx.numerics.norms import norm, rms, safe_norm, safe_root_mean_squares
 
 __all__ = [
+    "Square",
     "abs_sq",
     "average_length",
     "beside",
@@ -43,6 +44,7 @@ __all__ = [
     "safe_root_mean_squares",
     "square_root",
     "times",
+    "times_square",
     "total",
     "wide_dtype",
     "wider",
