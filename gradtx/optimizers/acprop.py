@@ -55,7 +55,7 @@ class scale_by_acprop(GradientTransformation, reach=ENTRY):
     eps_root: NonNegative = 1e-16
 
     def init(self, params: PyTree) -> ACPropState:
-        return ACPropState(no_decays(), tree.zeros_like(params), tree.zeros_like(params))
+        return ACPropState(no_decays(self.b2), tree.zeros_like(params), tree.zeros_like(params))
 
     def update(
         self, updates: PyTree, state: ACPropState, params: PyTree | None = None

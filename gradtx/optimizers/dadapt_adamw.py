@@ -74,7 +74,7 @@ class scale_by_dadapt(GradientTransformation, reach=OTHERS):
     bias_correction: bool = static(default=True)
 
     def init(self, params: PyTree) -> DadaptState:
-        decays = (no_decays(), no_decays()) if self.bias_correction else None
+        decays = (no_decays(self.b1), no_decays(self.b2)) if self.bias_correction else None
         trees = [tree.zeros_like(params) for _ in range(3)]
         distance = jnp.array(self.estim_lr0, float)  # a copy: what a schedule said is kept by itself
         return DadaptState(decays, distance, jnp.zeros((), float), *trees)

@@ -75,7 +75,7 @@ class scale_by_momo(GradientTransformation, reach=OTHERS):
         # A copy of the bound: what a schedule said is kept by itself.
         numbers = jnp.zeros((), float), jnp.zeros((), float), jnp.array(self.lower_bound, float)
         below = EmptyState() if self.denominator is None else self.denominator.init(params)
-        return MomoState(no_decays(), *numbers, tree.zeros_like(params), below)
+        return MomoState(no_decays(self.decay), *numbers, tree.zeros_like(params), below)
 
     def update(
         self, updates: PyTree, state: MomoState, params: PyTree | None = None, *, value: Any, **extra: Any

@@ -167,6 +167,42 @@ def test_values_are_set_by_name_with_the_dtypes_kept() -> None:
         optax.tree.set(state, momentum=0.9)
 
 
+COUNTING = ["adam", "adamw", "nadam", "adabelief", "amsgrad", "adamax", "lamb"]
+"""Optimizers that debias by the step: where it is set, they debias by that."""
+
+
+@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_step_that_is_set_is_what_debiasing_counts_by(name: str, before: int) -> None:
+    ends = []
+    for library in (optax, peer):
+        tx = library
+        for part in name.split("."):
+            tx = getattr(tx, part)
+        tx = tx(0.1)
+        with jax.numpy_dtype_promotion("standard"):
+            state = tx.init(PARAMS)
+            for _ in range(before):
+                _, state = tx.update(PARAMS, state, PARAMS)
+            state = library.tree.set(state, count=jnp.asarray(5, jnp.int32))
+            for _ in range(2):
+                updates, state = tx.update(PARAMS, state, PARAMS)
+        ends.append(updates)
+    chex.assert_trees_all_close(*ends, rtol=2e-5)
+
+
+def test_a_name_that_optaxs_state_has_not_is_not_found_in_a_part_of_it() -> None:
+    """What gradtx makes Adam of, two averages, are not the average that Optax calls `ema`."""
+    for name in ("adam", "adamw", "adabelief", "lamb", "yogi", "radam", "contrib.ademamix", "adan"):
+        tx = optax
+        for part in name.split("."):
+            tx = getattr(tx, part)
+        state = tx(0.1).init(PARAMS)
+        assert optax.tree.get(state, "ema") is None, name
+        with pytest.raises(KeyError, match="nothing in this tree has the name 'ema'"):
+            optax.tree.set(state, ema=2.0)
+
+
 def test_names_that_are_in_a_tree_are_found_as_optax_finds_them() -> None:
     tree = {"a": {"a": 1.0, "c": (2, None)}, "b": {"a": 3}, "d": peer.ScaleByRmsState(nu=4.0)}
     for key in ("a", "c", "nu", "ScaleByRmsState", "none"):

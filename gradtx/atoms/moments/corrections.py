@@ -30,9 +30,14 @@ class Decays(NamedTuple):
     log: jax.Array  # the mean of log β: float64 where x64 is enabled, else float32
 
 
-def no_decays() -> Decays:
-    """Before the first update."""
-    return Decays(numerics.counter(), jnp.zeros((), float))
+def no_decays(decay: Any) -> Decays:
+    """Before the first update.
+
+    The mean of nothing counts for nothing: it begins at the decay that comes, so that the average is right
+    too where another step is put into the state before the first update.
+    """
+    dtype = jnp.result_type(float)
+    return Decays(numerics.counter(), jnp.asarray(numerics.log_decay(decay, dtype), dtype))
 
 
 def after(decays: Decays, decay: Any) -> Decays:
@@ -101,7 +106,7 @@ class bias_correction(GradientTransformation, reach=ENTRY):
     root: bool = static(default=False)
 
     def init(self, params: PyTree) -> BiasCorrectionState:
-        return BiasCorrectionState(no_decays())
+        return BiasCorrectionState(no_decays(self.decay))
 
     def update(
         self, updates: PyTree, state: BiasCorrectionState, params: PyTree | None = None

@@ -49,7 +49,9 @@ class squared_deviation(GradientTransformation, reach=ENTRY):
     debiased: bool = static(default=False)
 
     def init(self, params: PyTree) -> SquaredDeviationState:
-        return SquaredDeviationState(tree.zeros_like(params), no_decays() if self.debiased else None)
+        return SquaredDeviationState(
+            tree.zeros_like(params), no_decays(self.decay) if self.debiased else None
+        )
 
     def update(
         self, updates: PyTree, state: SquaredDeviationState, params: PyTree | None = None

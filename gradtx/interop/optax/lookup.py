@@ -34,6 +34,9 @@ Filter = Callable[[Path, Any], bool]
 
 _NOT_BELOW = r"^(?!.*\.(denominator|of_difference|squares|past)\b).*"
 
+_ON_ITS_OWN = r"^((?!\w+State\.)[^.]+\.|\w+State\.(inner|groups)\.)*"
+"""Below chains, labels and wrappers, but not as a part of what Optax has as one, such as Adam."""
+
 PLACES: dict[str, tuple[str, ...]] = {
     # moments
     "mu": (_NOT_BELOW + r"EmaState\.mean$", r"(SquaredDeviation|ACProp)State\.mean$"),
@@ -43,7 +46,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         r"(LeafNorm|PastRoot|ACProp)State\.squares$",
     ),
     "nu_max": (r"\.denominator\b.*RunningMaxState\.largest$",),
-    "ema": (r"EmaState\.mean$",),
+    "ema": (_ON_ITS_OWN + r"EmaState\.mean$",),
     "trace": (r"TraceState\.velocity$",),
     "sum_of_squares": (r"RunningSumState\.total$",),
     "e_g": (r"\.squares\b.*EmaState\.mean$",),

@@ -19,7 +19,7 @@ import optax
 import gradtx
 from gradtx.interop.optax import adapters
 
-__all__ = ["MODULES", "Names", "every", "find", "public", "resolve"]
+__all__ = ["MODULES", "Names", "every", "find", "listed", "public", "resolve"]
 
 _SAME_WORDS = ("", "contrib", "microbatching", "schedules", "transforms")
 """The modules in which a name that gradtx has too means the same; in `optax.tree`, `scale` does not."""
@@ -120,8 +120,13 @@ def find(name: str) -> tuple[Any, Any]:
     return theirs, resolve(theirs)
 
 
+def listed(at: str) -> list[str]:
+    """The public names of one of Optax's modules by the way to it, as 'contrib'; '' is Optax itself."""
+    return public(_LIBRARIES[at])
+
+
 def every() -> Iterator[str]:
     """Every public name of Optax, those of its modules by the way to them."""
-    for at, library in _LIBRARIES.items():
-        for name in public(library):
+    for at in _LIBRARIES:
+        for name in listed(at):
             yield f"{at}.{name}".lstrip(".")

@@ -1,0 +1,7 @@
+"""Written by `python -m tests.interop.optax_stub`."""
+
+from gradtx.interop.optax.experimental import aggregating
+
+__all__ = [
+    "aggregating",
+]

@@ -1,0 +1,78 @@
+"""Written by `python -m tests.interop.optax_stub`."""
+
+from optax.tree import (
+    add,
+    add_scale,
+    allclose,
+    batch_shape,
+    cast_like,
+    clip,
+    conj,
+    div,
+    dtype,
+    full_like,
+    max,
+    min,
+    mul,
+    norm,
+    ones_like,
+    random_like,
+    real,
+    scale,
+    size,
+    split_key_like,
+    sub,
+    sum,
+    unwrap_random_key_data,
+    vdot,
+    where,
+    zeros_like,
+)
+
+from gradtx import tree_map_params as map_params
+from gradtx.interop.optax.adapters import (
+    bias_correction,
+    update_infinity_moment,
+    update_moment,
+    update_moment_per_elem_norm,
+)
+from gradtx.interop.optax.lookup import tree_get as get
+from gradtx.interop.optax.lookup import tree_get_all_with_path as get_all_with_path
+from gradtx.interop.optax.lookup import tree_set as set
+
+__all__ = [
+    "add",
+    "add_scale",
+    "allclose",
+    "batch_shape",
+    "bias_correction",
+    "cast_like",
+    "clip",
+    "conj",
+    "div",
+    "dtype",
+    "full_like",
+    "get",
+    "get_all_with_path",
+    "map_params",
+    "max",
+    "min",
+    "mul",
+    "norm",
+    "ones_like",
+    "random_like",
+    "real",
+    "scale",
+    "set",
+    "size",
+    "split_key_like",
+    "sub",
+    "sum",
+    "unwrap_random_key_data",
+    "update_infinity_moment",
+    "update_moment",
+    "update_moment_per_elem_norm",
+    "vdot",
+    "where",
+    "zeros_like",
+]
