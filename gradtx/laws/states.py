@@ -138,9 +138,9 @@ def numbers_keep_the_state(trial: Trial) -> Iterator[Finding]:
     A transformation and the same with other numbers then take each other's state. A term is off where its
     number is 0.
     """
-    fields = [name for name, _ in accepted(type(trial.tx))]
+    fields = [field for field, _ in accepted(type(trial.tx))]
     on = _with_numbers(trial.tx, fields, 0.5)
-    off = _with_numbers(on, [name for name in fields if same(getattr(on, name), 0.5)], 0.0)
+    off = _with_numbers(on, [field for field in fields if same(getattr(on, field), 0.5)], 0.0)
     before, after = (jax.eval_shape(tx.init, trial.params) for tx in (off, on))
     yield from differences(before, after, "state", "with its numbers at 0 instead of 0.5")
 

@@ -7,6 +7,7 @@ from gradtx.numerics.leaf import (
     abs_sq,
     beside,
     counter,
+    cube_root,
     divide_above_one,
     lerp,
     minus,

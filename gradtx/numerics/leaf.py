@@ -18,6 +18,7 @@ __all__ = [
     "abs_sq",
     "beside",
     "counter",
+    "cube_root",
     "divide_above_one",
     "lerp",
     "minus",
@@ -33,7 +34,7 @@ __all__ = [
 
 
 _add, _minus, _mul, _div = (either_way(f) for f in (lax.add, lax.sub, lax.mul, lax.div))
-_square, _sqrt = either_way(lax.square), either_way(lax.sqrt)
+_square = either_way(lax.square)
 _sum = either_way(lambda x: lax.reduce_sum(x, tuple(range(x.ndim))))
 
 
@@ -58,8 +59,39 @@ def plus(x: jax.Array, y: Any) -> jax.Array:
 
 
 def root(x: jax.Array) -> jax.Array:
-    """sqrt(x), entry by entry."""
+    """sqrt(x), entry by entry; where x is 0 its derivative is taken to be 0.
+
+    The derivative from the right is infinite there, and times the 0 by which an average of zeros changes with
+    its decay it is NaN; of |g|, the root of g², 0 is the mean of the two one-sided derivatives.
+    """
     return _sqrt(x)
+
+
+def cube_root(x: jax.Array) -> jax.Array:
+    """The cube root, entry by entry; where x is 0 its derivative is taken to be 0, as in `root`."""
+    return _cbrt(x)
+
+
+def _of_zero_too(root: Any, power: int) -> Any:
+    """The root of that power, with the derivative 0 where it is 0; the program without it is the same."""
+
+    @jax.custom_jvp
+    def of(x: jax.Array) -> jax.Array:
+        return root(x)
+
+    @of.defjvp
+    def slope(primals: Any, tangents: Any) -> Any:
+        (x,), (t,) = primals, tangents
+        y = of(x)
+        above = lax.ne(y, lax.full_like(y, 0))
+        nonzero = lax.select(above, y, lax.full_like(y, 1))
+        by = lax.div(lax.full_like(y, 1 / power), lax.integer_pow(nonzero, power - 1))
+        return y, lax.mul(t, lax.select(above, by, lax.full_like(y, 0)))
+
+    return either_way(of)
+
+
+_sqrt, _cbrt = _of_zero_too(lax.sqrt, 2), _of_zero_too(lax.cbrt, 3)
 
 
 def minus(x: jax.Array, y: Any) -> jax.Array:
@@ -155,24 +187,23 @@ def _wide(x: jax.Array, real: Any) -> jax.Array:
 
 @either_way
 def _lerp(old: jax.Array, new: jax.Array, weight: jax.Array) -> jax.Array:
-    # In halves, which are exact, the difference does not overflow; nothing is read twice, or XLA would store
-    # a quotient that is averaged. Zero where the old one is infinite, and not inf - inf.
-    finite = _is_finite(old)
-    half = minus(times(new, 0.5), times(old, 0.5))
-    step = times(lax.select(finite, half, lax.full_like(half, 0)), weight + weight)
-    return plus(old, step)
+    # In halves, which are exact, the difference does not overflow. Nothing is read twice, or XLA would store
+    # a quotient that is averaged.
+    half = minus(times(new, 0.5), times(_finite(old), 0.5))
+    return plus(old, times(half, weight + weight))
 
 
 @either_way
 def _lerp_to_square(old: jax.Array, root: jax.Array, weight: jax.Array) -> jax.Array:
     beyond = minus(abs_sq(root), old)
-    mixed = plus(minus(old, times(old, weight)), times_square(root, weight))
-    mixed = lax.select(lax.lt(old, _beside(old, jnp.inf)), mixed, old)
-    return lax.select(_is_finite(beyond), plus(old, times(beyond, weight)), mixed)
+    mixed = plus(minus(old, times(_finite(old), weight)), times_square(root, weight))
+    return lax.select(lax.is_finite(beyond), plus(old, times(beyond, weight)), mixed)
 
 
-def _is_finite(x: jax.Array) -> jax.Array:
-    return lax.lt(lax.abs(x), _beside(x, jnp.inf))
+def _finite(x: jax.Array) -> jax.Array:
+    """The largest number instead of an infinite one: what is taken off an infinite average leaves it so."""
+    most = jnp.finfo(x.dtype).max
+    return lax.clamp(-most, x, most)
 
 
 def abs_sq(x: jax.Array) -> jax.Array:

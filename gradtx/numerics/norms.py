@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from gradtx.numerics.dtypes import cast, norm_dtype, wide_dtype
-from gradtx.numerics.leaf import abs_sq
+from gradtx.numerics.leaf import abs_sq, root
 
 __all__ = ["norm", "rms", "safe_norm", "safe_root_mean_squares"]
 
 
 def norm(x: jax.Array, axis: Any = None, keepdims: bool = False) -> jax.Array:
     """The 2-norm of one leaf, or along axes of it, accumulated in at least float32; real."""
-    return jnp.sqrt(jnp.sum(abs_sq(cast(x, wide_dtype(x.dtype))), axis=axis, keepdims=keepdims))
+    return root(jnp.sum(abs_sq(cast(x, wide_dtype(x.dtype))), axis=axis, keepdims=keepdims))
 
 
 def rms(x: jax.Array) -> jax.Array:

@@ -67,7 +67,7 @@ class scale_by_acprop(GradientTransformation, reach=ENTRY):
 
         def divided(g: jax.Array, s: jax.Array) -> jax.Array:
             s = numerics.cast(s, g.dtype)
-            root = jnp.sqrt(numerics.over(s, gathered) + numerics.like(drift, s))
+            root = numerics.root(numerics.over(s, gathered) + numerics.like(drift, s))
             return g / (jnp.where(first, jnp.ones_like(root), root) + numerics.like(self.eps, s))
 
         def spread(s: jax.Array, g: jax.Array, m: jax.Array) -> jax.Array:

@@ -75,7 +75,7 @@ class divide_by_past_root(GradientTransformation, reach=ENTRY):
         share, rest = jnp.where(first, 1.0, numerics.complement(decay)), jnp.where(first, 1.0, decay)
 
         def divided(g: jax.Array, v: jax.Array) -> jax.Array:
-            quotient = g / jnp.maximum(jnp.sqrt(v), numerics.like(self.eps, v))
+            quotient = g / jnp.maximum(numerics.root(v), numerics.like(self.eps, v))
             return jnp.where(first, jnp.zeros_like(g), quotient)
 
         # vₜ₋₁ comes from vₜ. Reading the old average would make XLA for CPU copy it before it is

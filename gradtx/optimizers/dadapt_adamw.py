@@ -91,7 +91,7 @@ class scale_by_dadapt(GradientTransformation, reach=OTHERS):
             return numerics.times(g, size)
 
         def divided(x: jax.Array, v: jax.Array) -> jax.Array:
-            return x / (jnp.sqrt(v) + numerics.like(self.eps, v))
+            return x / (numerics.root(v) + numerics.like(self.eps, v))
 
         mean = tree.map(
             lambda g, m: numerics.lerp(m, step(g), numerics.complement(self.b1)), updates, state.mean

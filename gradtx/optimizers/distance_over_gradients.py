@@ -67,7 +67,7 @@ class scale_by_distance_over_gradients(GradientTransformation, reach=LEAF):
             return s + numerics.cast(jnp.sum(numerics.abs_sq(g)), s.dtype)
 
         def scaled(g: jax.Array, r: jax.Array, s: jax.Array) -> jax.Array:
-            rate = numerics.like(self.global_scale, r) * (r / jnp.sqrt(s + numerics.like(self.eps, s)))
+            rate = numerics.like(self.global_scale, r) * (r / numerics.root(s + numerics.like(self.eps, s)))
             return numerics.times(g, rate)
 
         distance = jax.tree.map(farther, need_params(self, params), state.distance, state.start)

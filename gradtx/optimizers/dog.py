@@ -84,10 +84,10 @@ class scale_by_dog(GradientTransformation, reach=OTHERS):
     def update(
         self, updates: PyTree, state: DogState, params: PyTree | None = None
     ) -> tuple[PyTree, DogState]:
-        moved = jnp.sqrt(squared_distance(need_params(self, params), state.start))
+        moved = numerics.root(squared_distance(need_params(self, params), state.start))
         distance = jnp.maximum(state.distance, moved)
         squares = state.squares + tree.total(numerics.abs_sq, updates)
-        rate = distance / jnp.sqrt(squares + numerics.like(self.eps, squares))
+        rate = distance / numerics.root(squares + numerics.like(self.eps, squares))
         what, number = self.init_step
         if what == "learning_rate":
             rate = jnp.where(state.first, number, rate)

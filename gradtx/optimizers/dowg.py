@@ -58,7 +58,7 @@ class scale_by_dowg(GradientTransformation, reach=OTHERS):
         moved = squared_distance(need_params(self, params), state.start)
         distance = jnp.maximum(state.squared_distance, moved)
         squares = state.squares + distance * tree.total(numerics.abs_sq, updates)
-        rate = distance / (jnp.sqrt(squares) + numerics.like(self.eps, squares))
+        rate = distance / (numerics.root(squares) + numerics.like(self.eps, squares))
         scaled = jax.tree.map(lambda g: numerics.times(g, rate), updates)
         return scaled, DowgState(distance, squares, state.start)
 

@@ -76,7 +76,7 @@ class scale_by_madgrad(GradientTransformation, reach=ENTRY):
             return v + numerics.times(numerics.abs_sq(numerics.cast(g, v.dtype)), factor)
 
         def moved(g: jax.Array, p: jax.Array, start: jax.Array, s: jax.Array, v: jax.Array) -> jax.Array:
-            size = jnp.cbrt(v) + numerics.like(self.eps, v)
+            size = numerics.cube_root(v) + numerics.like(self.eps, v)
             dual = s / jnp.where(size > 0, size, jnp.ones_like(size))
             away = (start - numerics.cast(p, start.dtype)) - dual
             return numerics.cast(numerics.times(away, numerics.complement(self.momentum)), g.dtype)

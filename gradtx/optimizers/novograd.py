@@ -61,7 +61,7 @@ class divide_by_leaf_norm(GradientTransformation, reach=LEAF):
             return numerics.lerp(v, numerics.cast(jnp.sum(numerics.abs_sq(g)), v.dtype), share)
 
         def divided(g: jax.Array, v: jax.Array) -> jax.Array:
-            size = jnp.sqrt(v + numerics.like(self.eps_root, v)) + numerics.like(self.eps, v)
+            size = numerics.root(v + numerics.like(self.eps_root, v)) + numerics.like(self.eps, v)
             return numerics.over(g, size)
 
         squares = jax.tree.map(average, updates, state.squares)

@@ -107,7 +107,7 @@ class scale_by_prodigy(GradientTransformation, reach=OTHERS):
             return start - numerics.cast(p, start.dtype)
 
         def direction(m: jax.Array, v: jax.Array, p: jax.Array) -> jax.Array:
-            u = m / (jnp.sqrt(v) + numerics.like(numerics.times(d, self.eps), v))
+            u = m / (numerics.root(v) + numerics.like(numerics.times(d, self.eps), v))
             if not is_off(self.weight_decay):
                 u = u + numerics.times(numerics.cast(p, u.dtype), self.weight_decay)
             return numerics.times(u, size)

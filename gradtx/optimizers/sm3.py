@@ -71,8 +71,9 @@ class divide_by_cover_root(GradientTransformation, reach=LEAF):
             return numerics.times(least, decay) + numerics.times(square, share)
 
         def divided(u: jax.Array, nu: jax.Array) -> jax.Array:
-            root = jax.lax.rsqrt(nu + numerics.like(self.eps, nu))
-            return numerics.times(u, jnp.where(nu > 0, root, jnp.zeros_like(nu)))
+            seen = nu > 0  # what is not chosen is finite, or a derivative would be NaN
+            root = jax.lax.rsqrt(jnp.where(seen, nu, jnp.ones_like(nu)) + numerics.like(self.eps, nu))
+            return numerics.times(u, jnp.where(seen, root, jnp.zeros_like(nu)))
 
         def largest(nu: jax.Array) -> tuple[jax.Array, ...]:
             return tuple(jnp.max(nu, axis=_others(nu, i), initial=0.0) for i in range(max(nu.ndim, 1)))

@@ -133,8 +133,8 @@ def global_norm(tree: PyTree) -> jax.Array:
             jnp.sum(numerics.abs_sq(numerics.times(numerics.times(x, half), half))).astype(dtype)
             for x in leaves
         )
-        return jnp.where(usable, unit * jnp.sqrt(sums), largest)
+        return jnp.where(usable, unit * numerics.root(jnp.asarray(sums)), largest)
 
     plain = total(1.0)
     tiny = jnp.finfo(dtype).tiny * 1e7  # below this, squares have lost digits to underflow
-    return cond((plain < jnp.inf) & (plain > tiny), jnp.sqrt, scaled, plain)
+    return cond((plain < jnp.inf) & (plain > tiny), numerics.root, scaled, plain)

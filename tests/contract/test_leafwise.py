@@ -37,8 +37,14 @@ def operations(tx, params=PARAMS) -> tuple[collections.Counter, collections.Coun
     """The primitives at the top of a step's program, and those in the functions that it calls."""
     jaxpr = jax.make_jaxpr(step_of(tx))(params, tx.init(params), params).jaxpr
     inner = {e.params["jaxpr"] for e in jaxpr.eqns if "jaxpr" in e.params}
-    below = collections.Counter(e.primitive.name for j in inner for e in j.jaxpr.eqns)
-    return collections.Counter(e.primitive.name for e in jaxpr.eqns), below
+    below = collections.Counter(name for j in inner for name in _names(j.jaxpr))
+    return collections.Counter(_names(jaxpr)), below
+
+
+def _names(jaxpr) -> list[str]:
+    """The primitives; of what has a derivative of its own, those that it is computed by."""
+    own = [(e, e.params.get("call_jaxpr")) for e in jaxpr.eqns]
+    return [name for e, inside in own for name in (_names(inside.jaxpr) if inside else [e.primitive.name])]
 
 
 def test_a_program_for_each_shape_is_called_for_each_leaf() -> None:

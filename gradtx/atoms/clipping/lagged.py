@@ -74,7 +74,7 @@ class clip_by_lagged_norm(GradientTransformation):
         c: Any = self.max_norm  # no schedule by now
         known = structure.flatten_up_to(state.norms)
         before = _together(known)
-        own = [jnp.sqrt(square) * UNIT for square in squares_in_units(leaves, c)]
+        own = [numerics.root(square) * UNIT for square in squares_in_units(leaves, c)]
 
         def clipped(u: jax.Array, norm: jax.Array) -> jax.Array:
             longest = numerics.cast(numerics.over(before, c), norm.dtype)
@@ -95,4 +95,4 @@ def _together(norms: list[jax.Array]) -> jax.Array:
     norms = [numerics.cast(n, dtype) for n in norms]
     largest = functools.reduce(jnp.maximum, norms)
     unit = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    return largest * jnp.sqrt(sum((jnp.square(n / unit) for n in norms), jnp.zeros((), dtype)))
+    return largest * numerics.root(sum((jnp.square(n / unit) for n in norms), jnp.zeros((), dtype)))
