@@ -5,6 +5,7 @@ Source: none (the mean gradient of a large batch, computed in parts).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,7 +41,9 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
         ḡ = Σ wᵢ gᵢ / Σ wᵢ        over k micro-batches
 
     k micro-batches of equal size give what one batch of them all gives. Those of other sizes are
-    weighted by their sizes: update(updates, state, params, weight=size). What is held counts its own
+    weighted by their sizes: update(updates, state, params, weight=size), a finite number, at least 0; one
+    that is traced and is not leaves its micro-batch out. Where all weights are 0 nothing is updated, and
+    the next k begin. What is held counts its own
     updates: a schedule in it moves once for every k. Optax has this as `MultiSteps`.
 
     Args:
@@ -52,7 +55,7 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
         accumulator_dtype: of the sum; None is the parameters', at least float32.
 
     Raises:
-        ValueError: `every` is below 1.
+        ValueError: `every` is below 1; an update's `weight` is known and means nothing.
     """
 
     inner: GradientTransformation
@@ -85,6 +88,13 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
     ) -> tuple[PyTree, AccumulateState]:
         skip, skipped = self._skip(updates, state.gradient_step, params)
         share = jnp.asarray(weight, state.weight.dtype)
+        usual = isinstance(weight, (int, float)) and 0 < weight < math.inf
+        if not usual:
+            if not isinstance(share, jax.core.Tracer) and not 0 <= share < jnp.inf:
+                raise ValueError(
+                    f"accumulate: weight={weight!r}: a micro-batch's weight is a finite number, at least 0."
+                )
+            skip = skip | ~((share >= 0) & (share < jnp.inf))
 
         def more(g: jax.Array, total: jax.Array) -> jax.Array:
             both = total + numerics.cast(numerics.times(g, share), total.dtype)
@@ -95,19 +105,19 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
         micro = jnp.where(skip, state.micro_step, state.micro_step + 1)
         every = self.every(state.gradient_step) if callable(self.every) else self.every
         complete = (micro >= every) & (micro > 0)
+        # Where all weights were 0 there is no mean: nothing is updated, and it begins anew.
+        runs = complete if usual else complete & (weights > 0)
 
         def run() -> tuple[PyTree, PyTree]:
             gathered = self._gathered(updates, grown, weights)
             return self.inner.update(gathered, state.inner, params, **extra)
 
-        out, inner = cond(complete, run, lambda: (tree.zeros_of(updates), state.inner))
+        out, inner = cond(runs, run, lambda: (tree.zeros_of(updates), state.inner))
         # Behind the branch, which only reads it: out of it, XLA for CPU would copy it.
         total = jax.tree.map(lambda s: jnp.where(complete, jnp.zeros_like(s), s), grown)
         return out, AccumulateState(
             micro_step=jnp.where(complete, 0, micro),
-            gradient_step=jnp.where(
-                complete, numerics.safe_increment(state.gradient_step), state.gradient_step
-            ),
+            gradient_step=jnp.where(runs, numerics.safe_increment(state.gradient_step), state.gradient_step),
             weight=jnp.where(complete, 0.0, weights).astype(weights.dtype),
             total=total,
             skipped=skipped,
