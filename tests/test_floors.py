@@ -31,7 +31,7 @@ FLOORS = (
 )
 # Within the contract, which is the one wing that has an order of its own.
 CONTRACT = (
-    {"hyperparameters", "names", "reach"},
+    {"hyperparameters", "names", "reach", "sweeps"},
     {"protocol"},
     {"clock", "mirror", "running"},
     {"extras"},

@@ -19,6 +19,7 @@ from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
+from gradtx.values.kinds import is_traced
 from gradtx.values.value import static
 
 __all__ = ["accumulate", "apply_every", "has_updated", "skip_large_updates", "skip_not_finite"]
@@ -90,7 +91,7 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
         share = jnp.asarray(weight, state.weight.dtype)
         usual = isinstance(weight, (int, float)) and 0 < weight < math.inf
         if not usual:
-            if not isinstance(share, jax.core.Tracer) and not 0 <= share < jnp.inf:
+            if not is_traced(share) and not 0 <= share < jnp.inf:
                 raise ValueError(
                     f"accumulate: weight={weight!r}: a micro-batch's weight is a finite number, at least 0."
                 )
