@@ -32,6 +32,7 @@ from gradtx.contract.leafwise import update_each
 from gradtx.contract.protocol import Transformation
 from gradtx.contract.running import Frame, running, tell
 from gradtx.contract.runtime import HyperparamsState, advance, begin
+from gradtx.contract.sweeps import check_no_sweep
 from gradtx.tree import MismatchError, PyTree
 from gradtx.values.kinds import is_traced
 from gradtx.values.value import kept
@@ -80,6 +81,8 @@ def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
         frame = Frame(self, known.runs, known.parts, running.get(), each=False)
         token = running.set(frame)
         try:
+            if frame.around is None:
+                kept(check_no_sweep, self)
             return begin(self, params, {}) if known.follows else init(self, params)
         except Exception as error:
             tell(error, frame)
@@ -157,6 +160,7 @@ def _enter(self: Any, known: Facts, updates: PyTree, params: PyTree | None, extr
     """The updates in at least float32, after everything has been looked at that came from outside."""
     if extra or known.extras.needed:
         check_extra(type(self).__name__, known.extras, extra)
+    kept(check_no_sweep, self)
     wide = tree.widen(updates)
     if params is not None:
         one = tree.one_example(updates) if known.takes_examples else updates

@@ -50,3 +50,13 @@ def test_under_vmap_there_is_no_array() -> None:
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_without_arrays_nothing_is_refused(name: str) -> None:
     check_no_sweep(build(TRANSFORMATIONS[name]))
+
+
+def test_init_and_update_refuse_it() -> None:
+    params = {"w": jnp.ones((3, 2))}
+    swept = gradtx.chain(gradtx.clip(1.0), gradtx.sgd(jnp.array([0.1, 0.01])))
+    with pytest.raises(ValueError, match=r"sgd\(learning_rate=array of shape \(2,\)\): learning_rate is one"):
+        swept.init(params)
+    state = gradtx.chain(gradtx.clip(1.0), gradtx.sgd(0.1)).init(params)
+    with pytest.raises(ValueError, match=r"sgd\(learning_rate=array of shape \(2,\)\)"):
+        swept.update(params, state, params)
