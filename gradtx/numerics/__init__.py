@@ -30,6 +30,7 @@ __all__ = [
     "cast",
     "complement",
     "counter",
+    "cube_root",
     "divide_above_one",
     "lerp",
     "like",

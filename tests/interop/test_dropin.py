@@ -277,3 +277,18 @@ def test_a_rate_set_in_a_running_script_has_the_same_effect_in_each_of_the_guide
         ends.append(run_guide(script, scope)["params"])
     chex.assert_trees_all_close(*ends, rtol=1e-5)
     assert not jnp.allclose(ends[0]["w"], PARAMS["w"], rtol=1e-5)
+
+
+def test_importing_everything_gives_what_optaxs_gives() -> None:
+    theirs: dict = {}
+    mine: dict = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optax's deprecations
+        exec("from optax import *", theirs)
+        exec("from gradtx.interop.optax import *", mine)
+    names = set(theirs) - {"__builtins__", "__warningregistry__"}
+    assert len(names) > 150
+    assert names <= set(mine)
+    assert {"as_optax", "from_optax", "whose"} <= set(mine)
+    assert mine["adam"] is gradtx.adam
+    assert mine["l2_loss"] is peer.l2_loss

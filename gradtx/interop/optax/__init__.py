@@ -18,7 +18,8 @@ from gradtx.interop.bridge import as_optax, from_optax
 from gradtx.interop.optax import lookup as _lookup
 from gradtx.interop.optax import names as _names
 
-__all__ = ["as_optax", "from_optax", "whose"]
+# What `import *` takes: Optax's list, and what is here besides.
+__all__ = [*_optax.__all__, "as_optax", "from_optax", "whose"]
 
 # Registered, so that `from gradtx.interop.optax.contrib import adopt` finds them.
 for _at, _module in _names.MODULES.items():
