@@ -106,3 +106,19 @@ def test_the_gradient_through_the_decay_is_finite() -> None:
     for steps in (1, 4, 6, 10):
         assert np.isfinite(slope(np.float32(0.99), steps)), steps
     assert float(slope(np.float32(0.99), 10)) != 0.0
+
+
+def test_eps_hat_is_the_authors_code() -> None:
+    """Their step: λ sqrt(1 - β₂ᵗ) r / (1 - β₁ᵗ) · m / (sqrt(v) + ε)."""
+    b1, b2, eps, t = 0.9, 0.999, 1e-2, 10
+    grads = np.random.default_rng(0).normal(size=(t, 5)).astype(np.float32)
+    tx = gradtx.scale_by_radam(eps=eps, eps_hat=True)
+    _, updates, _ = whole.follow(tx, jnp.zeros(5), jnp.asarray(grads))
+    m = v = np.zeros(5)
+    for g in grads.astype(float):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    top = 2 / (1 - b2) - 1
+    rho = top - 2 * t * b2**t / (1 - b2**t)
+    r = np.sqrt((rho - 4) * (rho - 2) * top / ((top - 4) * (top - 2) * rho))
+    right = np.sqrt(1 - b2**t) * r / (1 - b1**t) * m / (np.sqrt(v) + eps)
+    np.testing.assert_allclose(updates[-1], right, rtol=2e-5)  # ρ - 4 has lost digits in float32
