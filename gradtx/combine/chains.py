@@ -66,15 +66,18 @@ class chain(GradientTransformation, reach=ENTRY):
     ) -> tuple[PyTree, tuple[Any, ...]]:
         check_count(state, self.parts)
         frame = now()
-        if frame is not None and frame.each and (groups := kept(_groups, self)):
+        each = frame.each
+        if each and (groups := kept(_groups, self)):
             return self._by_groups(groups, updates, state, params, extra)
         after: list[Any] = []
-        with_next = itertools.zip_longest(self.parts, self.parts[1:])
-        for (part, behind), old in zip(with_next, state, strict=True):
+        for (part, behind), old in zip(itertools.zip_longest(self.parts, self.parts[1:]), state, strict=True):
             if hasattr(part, "not_yet") and hasattr(behind, "averages_squares"):
-                updates, new = jax.tree.map(part.not_yet, updates), old  # a square may overflow in between
+                # The square by itself may overflow. What is not an array yet can't be traced leaf by leaf.
+                updates, new = jax.tree.map(part.not_yet, updates), old
+                frame.each = False
             else:
                 updates, new = part.update(updates, old, params, **extra)
+                frame.each = each
             after.append(new)
         return updates, tuple(after)
 

@@ -47,9 +47,12 @@ class Frame:
 running: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("running", default=None)
 
 
-def now() -> Frame | None:
-    """The innermost call that is running, if there is one."""
-    return running.get()
+def now() -> Frame:
+    """The innermost call that is running: within an `update`, its own."""
+    frame = running.get()
+    if frame is None:
+        raise RuntimeError("nothing is running: this is asked within init or update only.")
+    return frame
 
 
 def as_part(tx: Any) -> Any:

@@ -29,7 +29,9 @@ FEW = ("leaf0", "leaf1", "leaf6", "leaf7")  # two of each shape
 
 
 @pytest.fixture(autouse=True)
-def _small_trees_leaf_by_leaf(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_trees_leaf_by_leaf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "left_to_the_whole_tree_at_every" in request.node.name:
+        return
     monkeypatch.setattr(leafwise, "LEAVES_PER_SHAPE", 1)  # users get this from 8 leaves of a shape on
 
 
@@ -221,3 +223,11 @@ def test_what_a_function_closes_over_is_read_at_each_trace() -> None:
     assert step(EQUAL) == 2.0
     factor[0] = 3.0
     assert jax.jit(lambda g: tx.update(g, tx.init(EQUAL))[0]["leaf0"][0])(EQUAL) == 3.0
+
+
+def test_many_leaves_of_few_alike_are_left_to_the_whole_tree_at_every_level() -> None:
+    """As in a convolutional network: ten leaves of five shapes, where no part finds eight of a shape."""
+    params = {f"leaf{i}": jnp.full((1 + i % 5,), 0.5) for i in range(10)}
+    tx = gradtx.adam(0.1)
+    updates, _ = jax.jit(tx.update)(params, tx.init(params), params)
+    chex.assert_trees_all_close(updates, jax.tree.map(lambda p: jnp.full_like(p, -0.1), params), rtol=1e-5)
