@@ -53,7 +53,7 @@ class _Count(click.ParamType):
             number = float(value)
             if number >= 1 and number.is_integer():
                 return int(number)
-        raise click.BadParameter(f"{value!r} is no whole number from 1 on.", ctx, param)
+        raise click.BadParameter(f"{value!r} is not a whole number from 1 on.", ctx, param)
 
 
 @contextlib.contextmanager

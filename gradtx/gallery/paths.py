@@ -63,7 +63,7 @@ def trajectories(
 
     Raises:
         ValueError: there is nothing to follow, or an optimizer has no number `learning_rate` to set.
-        TypeError: one of the optimizers is no transformation.
+        TypeError: one of the optimizers is not a transformation.
     """
     if steps < 1:
         raise ValueError(f"gallery.trajectories(steps={steps!r}): expected at least 1.")

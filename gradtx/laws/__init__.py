@@ -61,7 +61,7 @@ def check_transformation(tx: Any, params: PyTree | None = None, **extra: Any) ->
 
     Raises:
         LawError: it breaks laws; the message lists them all.
-        TypeError: `tx` is no transformation.
+        TypeError: `tx` is not a transformation.
     """
     tx = as_transformation("check_transformation", "tx", tx)
     trial = Trial(tx, default_parameters() if params is None else params, extra, registry.names())

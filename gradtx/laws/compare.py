@@ -13,7 +13,7 @@ from gradtx.laws.report import Finding
 from gradtx.tree import PyTree
 from gradtx.tree import name as name_of
 
-__all__ = ["ROUNDINGS", "describe", "differences", "is_key", "numbers", "pairs", "raised", "said", "show"]
+__all__ = ["ROUNDINGS", "describe", "differences", "is_key", "numbers", "one_line", "pairs", "raised", "show"]
 
 ROUNDINGS = 1e-5  # of a leaf's largest entry: 84 float32 roundings; a narrow leaf may add two of its own
 
@@ -60,7 +60,7 @@ def _far(x: Any, y: Any, at: str, when: str, tolerance: float) -> Iterator[Findi
 
 
 def _error(x: np.ndarray, y: np.ndarray) -> float:
-    """The largest difference, in units of the largest entry of y; not a number matches itself."""
+    """The largest difference, in units of the largest entry of y; NaN matches NaN."""
     if np.array_equal(x, y, equal_nan=True):
         return 0.0
     finite = np.isfinite(y)
@@ -71,7 +71,7 @@ def _error(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def is_key(x: Any) -> bool:
-    """Whether a leaf holds random keys, which are no numbers."""
+    """Whether a leaf holds random keys, which are not numbers."""
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
@@ -82,7 +82,7 @@ def numbers(x: Any) -> np.ndarray:
 
 
 def describe(x: Any) -> str:
-    """'float32[3,4]', or the class of what is no array. A weak type, which a trace sees, is said."""
+    """'float32[3,4]', or the class of what is not an array. Weak types, which retrace, are marked."""
     if not hasattr(x, "dtype"):
         return f"a Python {type(x).__name__}"
     weak = " (weakly typed)" if getattr(x, "weak_type", False) else ""
@@ -94,7 +94,7 @@ def show(x: Any) -> str:
     return _cut(repr(x), 200)
 
 
-def said(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error's class and message in one line, cut where it is long."""
     return f"{type(error).__name__}: {_cut(str(error), 400).rstrip('.')}"
 
@@ -106,4 +106,4 @@ def _cut(text: str, most: int) -> str:
 
 def raised(error: Exception, when: str = "", expected: str = "no error", at: str = "") -> Finding:
     """The finding that something raised."""
-    return Finding(f"{said(error)}{f', {when}' if when else ''}", expected, at, error)
+    return Finding(f"{one_line(error)}{f', {when}' if when else ''}", expected, at, error)

@@ -108,7 +108,7 @@ def unflattens(trial: Trial) -> Iterator[Finding]:
     twin = jax.tree.unflatten(structure, leaves)
     yield from _unequal("jax.tree.unflatten", twin, trial.tx)
     for name in vars(trial.tx).keys() - vars(twin).keys():
-        yield Finding("an attribute that is no field, and is lost", "fields only", f"tx.{name}")
+        yield Finding("an attribute that is not a field, and is lost", "fields only", f"tx.{name}")
 
 
 @law("value", "Leave __setattr__ alone: replace(name=value) makes a changed value.")

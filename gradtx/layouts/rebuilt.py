@@ -28,8 +28,8 @@ def rebuilt(
         change: gives the new part for an old one: for an atom, or for what holds others and reads
             more of their results than entry by entry.
         whole: parts that hold others, and are given to `change` as they are.
-        again: the same change as a transformation, for what is held by one with a clock of its own: that
-            names the numbers in it, so they must stay where they are.
+        again: wraps an inner transformation instead of rebuilding it. It is used below one that counts its
+            own steps (`tunable`): its state refers to numbers by name, so the tree must not change.
     """
     if tx.is_composite:
         return rebuilt(tx.made_of()[0], change, whole, again)

@@ -25,7 +25,7 @@ class for_matrices(GradientTransformation, reach=LEAF):
     """A `partition` by shape: matrices go to one transformation, all other leaves to another.
 
     It asks a leaf for its axes, so that in `per_layer` a stack of matrices is a matrix for each layer,
-    and a stack of vectors is none.
+    and a stack of vectors is not.
 
     Source: none (a choice of leaves, and no method of optimization).
 

@@ -53,7 +53,7 @@ class matrix_axes(Value):
         output_axis: the columns: the axis or axes that are left in x W.
 
     Raises:
-        TypeError: an axis is no whole number.
+        TypeError: an axis is not a whole number.
     """
 
     reduction_axis: AxisOrAxes = static(default=0)
@@ -88,7 +88,7 @@ class _AxesRule(Rule):
         if is_function(value):
             return value
         if isinstance(value, str):
-            by_path((value, True))  # raises where it is no pattern
+            by_path((value, True))  # raises if it is not a regular expression
             return value
         if isinstance(value, by_path):
             return by_path(*((pattern, own(answer)) for pattern, answer in value.rules))
@@ -100,7 +100,7 @@ Axes = Annotated[Any, _AxesRule()]
 
 
 class _Answer:
-    """A leaf for `select`, which matches trees by path: of jax's, matrix_axes and None are none."""
+    """A leaf for `select`, which matches trees by path: jax does not count matrix_axes and None as leaves."""
 
     def __init__(self, axes: matrix_axes | None) -> None:
         self.axes = axes

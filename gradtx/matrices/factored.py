@@ -22,7 +22,7 @@ __all__ = ["scale_by_factored_rms"]
 
 
 class FactoredState(NamedTuple):
-    """Of a leaf either `rows` and `columns` are kept, or `squares`; MaskedNode is where nothing is."""
+    """Each leaf keeps either `rows` and `columns`, or `squares`; unused fields hold a MaskedNode."""
 
     step: jax.Array  # int32: how many updates have been averaged
     rows: PyTree  # the leaf's shape without its largest axis

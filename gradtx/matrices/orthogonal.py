@@ -183,7 +183,7 @@ class orthogonalize(GradientTransformation, reach=LEAF):
             `jax_default_matmul_precision`: accelerators use fewer digits unless told otherwise.
 
     Raises:
-        ValueError: coefficients that are no triples, an unknown preconditioning; axes that do not fit.
+        ValueError: coefficients that are not triples, an unknown preconditioning; axes that do not fit.
     """
 
     ns_coeffs: Coefficients = static(default=STANDARD)

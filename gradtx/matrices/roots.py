@@ -32,7 +32,7 @@ def power_iteration(
 
     Args:
         matrix: square, or a function v -> A v of a tree.
-        v0: where to start, a vector or tree that is no eigenvector of another eigenvalue; None is a
+        v0: where to start, a vector or tree that is not an eigenvector of another eigenvalue; None is a
             random vector, which a function needs one in place of.
         num_iters: the most steps to take.
         error_tolerance: the relative error to stop at.

@@ -39,7 +39,7 @@ class in_subspace(GradientTransformation, reach=LEAF):
     largest entry of each is positive, on every machine; Optax's and the authors' signs are LAPACK's.
 
     What `inner` keeps has the shape (rank, columns) or (rows, rank) for a matrix. It is given no
-    parameters, which have no place in the subspace. Leaves that are no matrices are given to it as they are.
+    parameters, which have no place in the subspace. Leaves that are not matrices are given to it as they are.
 
     Zhao et al., "GaLore: Memory-Efficient LLM Training by Gradient Low-Rank Projection", 2024.
     https://arxiv.org/abs/2403.03507

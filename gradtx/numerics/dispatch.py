@@ -14,7 +14,7 @@ __all__ = ["cond", "either_way", "while_loop"]
 
 
 def either_way(operation: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """An operation of lax, or several of them: quick to trace and slow by themselves.
+    """Wrap operations of lax, which trace fast but dispatch slowly, so that eager calls go through jit.
 
     The operators of arrays go through jnp, which takes five times as long to trace and is most of the time
     that a small tree takes. Where nothing is traced, jit dispatches the same operation in a quarter of the

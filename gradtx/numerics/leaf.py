@@ -110,7 +110,7 @@ def _plus_times(x: jax.Array, y: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def beside(number: Any, leaf: jax.Array) -> Any:
-    """A number as an operand of what goes `either_way`: a real one, in the precision of the leaf."""
+    """`number` as a real scalar in the leaf's precision, ready for an `either_way` operation."""
     if isinstance(number, (int, float)):
         return np.asarray(number, jnp.finfo(leaf.dtype).dtype)
     return number

@@ -1,4 +1,4 @@
-"""DoG, distance over gradients: gradient descent whose step is as long as the way so far says it may be.
+"""DoG, distance over gradients: gradient descent with steps as large as the distance travelled so far allows.
 
     r̄ₜ = max(r_ε, maxᵢ ‖θᵢ - θ₀‖)                      how far it has been from its start, i < t
     Gₜ = Gₜ₋₁ + ‖gₜ‖²

@@ -124,7 +124,7 @@ class scale_by_momo(GradientTransformation, reach=OTHERS):
 
 
 class momo(Composite):
-    """MoMo: momentum whose learning rate is only the largest that it may take.
+    """MoMo: momentum with an adaptive step; `learning_rate` is its upper bound.
 
     Each update needs the loss that the gradient is of: update(updates, state, params, value=loss);
     `make_train_step` passes it. A constant rate of 1 is a fair choice where momentum would do.
@@ -155,7 +155,7 @@ class momo(Composite):
 
 
 class momo_adam(Composite):
-    """MoMo-Adam: Adam whose learning rate is only the largest that it may take.
+    """MoMo-Adam: Adam with an adaptive step; `learning_rate` is its upper bound.
 
     Each update needs the loss that the gradient is of: update(updates, state, params, value=loss);
     `make_train_step` passes it. A constant rate of 0.01, or a little less, is a fair choice.

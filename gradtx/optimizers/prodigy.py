@@ -138,10 +138,10 @@ class scale_by_prodigy(GradientTransformation, reach=OTHERS):
 class prodigy(Composite):
     """Prodigy: Adam without a learning rate to tune. Leave it at 1, or give a schedule that starts at 1.
 
-    Its authors advise a cosine decay to 0 without restarts, and κ for what a learning rate would be turned
-    for. With a warm-up use `safeguard_warmup`: else d may be overestimated while λ is small. d never falls.
-    In their code the bias correction is off unless asked for, and `growth_rate`, `d_coef` and `d0` are
-    infinity, κ and d₀. It keeps four numbers for each parameter, where Adam keeps two.
+    Its authors advise a cosine decay to 0 without restarts, and tuning κ where you would otherwise tune
+    the learning rate. With a warm-up use `safeguard_warmup`: else d may be overestimated while λ is small.
+    d never falls. In their code the bias correction is off unless asked for, and `growth_rate`, `d_coef`
+    and `d0` are infinity, κ and d₀. It keeps four numbers for each parameter, where Adam keeps two.
 
     The start, θ₀, is what `init` was given: call it with the parameters that training starts from. Optax's
     estimate is NaN for good after a first gradient of zeros; here it stays what it was. Real parameters only.

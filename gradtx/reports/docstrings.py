@@ -7,7 +7,7 @@ citation is written twice:
     the formula     the first indented block with mathematics in it, else a first sentence with some in it
     the sources     the links in front of the arguments; or `Source: none` and why, in brackets
 
-Links to code (github.com) are no sources.
+Links to code (github.com) are not sources.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def summary(cls: type) -> str:
 
 
 def formula(cls: type) -> list[str]:
-    """The formula, a line each, as it stands in the docstring; [] where there is none.
+    """The formula, a line each, as it stands in the docstring; [] where the docstring has none.
 
     A module's formula is that of its namesake, and of the classes that cite nothing themselves.
     """

@@ -123,7 +123,7 @@ def _tried(label: str, tx: Any) -> Piece:
     for value in (tx, everywhere(tx)):
         try:
             return pieces(value, _MATRICES)._replace(label=label, value=tx)
-        except Exception:  # whatever it asks of its parameters: these are not they
+        except Exception:  # the stand-in matrices do not suit every transformation
             continue
     parts = tuple(_tried(name, part) for name, part in held(tx))
     known = parts and (tx.is_composite or isinstance(tx, _STATELESS))

@@ -253,7 +253,7 @@ def _is_term(text: str, start: int, end: int, depth: int) -> bool:
 
 
 def _is_article(token: str, text: str, at: int) -> bool:
-    """`a` in front of a noun, which is no number."""
+    """`a` in front of a noun: an article, not a number."""
     return token in "aA" and bool(_NOUN.match(text, at))
 
 

@@ -119,7 +119,7 @@ def memory_report(
 
     Raises:
         ValueError: a number is out of its range.
-        TypeError: a dtype is none, `tx` no transformation, or a leaf of the parameters no array.
+        TypeError: a dtype is invalid, `tx` is not a transformation, or a leaf is not an array.
     """
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"memory_report: expected a transformation, {instead(tx)}")

@@ -25,7 +25,7 @@ What PyTorch's torch.optim.lr_scheduler has, for an optimizer whose learning rat
 | `scheduler.step() after each epoch` | `per_epoch(schedule, steps_per_epoch)` |
 
 `cosine_annealing_schedule` has `periodic=False` to stay at the end instead of coming back; CyclicLR's
-and OneCycleLR's momentum is a schedule for the optimizer's momentum. `plateau_schedule` is no function
+and OneCycleLR's momentum is a schedule for the optimizer's momentum. `plateau_schedule` is not a function
 of the step: it follows the metric that each update is given.
 """
 

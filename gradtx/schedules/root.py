@@ -30,7 +30,7 @@ class inverse_square_root_schedule(Precise):
     warmup_steps: Period = static()
 
     def at(self, step: jax.Array) -> Exact:
-        updates = add(whole(step), 1)  # not in whole numbers: 2³¹ is no int32
+        updates = add(whole(step), 1)  # not in whole numbers: 2³¹ is not an int32
         rise, fall = divide(updates, self.warmup_steps), root(divide(pair(self.warmup_steps), updates))
         return multiply(number(self.peak_value), pick(step < self.warmup_steps, rise, fall))
 

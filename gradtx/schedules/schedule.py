@@ -62,7 +62,7 @@ class Precise(Schedule, abstract=True):
 class Adaptive(Schedule, abstract=True):
     """A number that follows what training reports: a plateau of the loss, say.
 
-    It is a schedule wherever one is expected, in other schedules too, but no function of the step:
+    It is a schedule wherever one is expected, in other schedules too, but not a function of the step:
     `start` makes its memory, `follow` renews that before each update, and `level` reads it. What
     `follow` needs to know are its keyword-only arguments; they become extra arguments of `update`.
     """
@@ -81,7 +81,7 @@ class Adaptive(Schedule, abstract=True):
 
     def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
         raise TypeError(
-            f"{type(self).__name__} is no function of the step: it follows what training reports. Give it "
+            f"{type(self).__name__} is not a function of the step: it follows what training reports. Give it "
             "to a transformation as a hyperparameter, and the report to update."
         )
 

@@ -114,7 +114,7 @@ def guess(last: jax.Array, factor: Any, most: Any) -> jax.Array:
 
 
 def at_least_zero(error: jax.Array) -> jax.Array:
-    """By how much a condition fails; infinitely where that is no number."""
+    """How far the condition is violated; infinity if that is NaN."""
     return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0.0)).astype(error.dtype)
 
 

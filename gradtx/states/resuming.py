@@ -39,12 +39,12 @@ def resume(
         step: how many updates have been made; needed where there are schedules now and nothing in
             `saved` has counted. By default the counter in it.
         keep: whose numbers win where both the saved state and `tx` (a `tunable`) have a
-            hyperparameter: those 'saved', or those 'given' in `tx`. To be said only if they differ.
+            hyperparameter: those 'saved', or those 'given' in `tx`. Needed only if the two differ.
 
     Raises:
         ValueError: an array is missing, or differs in shape or dtype, with the way to it; the step is
             needed; hyperparameters differ and `keep` does not say whose are meant.
-        TypeError: `tx` is no transformation.
+        TypeError: `tx` is not a transformation.
     """
     if not isinstance(tx, GradientTransformation):
         raise TypeError(

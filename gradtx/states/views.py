@@ -17,7 +17,7 @@ __all__ = ["seen_through"]
 def seen_through(
     owner: str, cls: type[Any], field: str, state: PyTree, params: PyTree, view: Callable[..., jax.Array]
 ) -> PyTree:
-    """The parameters as `view(held, param, kept)` shows each, for every `held` of a class in a state.
+    """Map every parameter through `view`, with what each state of class `cls` keeps for it.
 
     Args:
         owner: who asks, for the messages.
@@ -25,10 +25,10 @@ def seen_through(
         field: its tree that mirrors the parameters, whose leaf is `kept`.
         state: where to look for it, however deep.
         params: the parameters; a leaf for which nothing is kept stays as it is.
-        view: the formula.
+        view: the formula: (held, param, kept) -> what stands for the parameter; `held` is the state.
 
     Raises:
-        ValueError: there is none in the state, or a shape differs.
+        ValueError: the state holds nothing of the class, or a shape differs.
     """
 
     def is_one(x: Any) -> bool:

@@ -130,7 +130,7 @@ class monitor(GradientTransformation, reach=TREE):
             transformation, whose updates are kept.
 
     Raises:
-        TypeError: a measure is none of these.
+        TypeError: a measure is anything else.
     """
 
     measures: Mapping[str, Any]

@@ -242,7 +242,7 @@ def copied(tree: PyTree, dtype: Any = None) -> PyTree:
         dtype: of the copy; None is each leaf's own, at least float32.
 
     Raises:
-        MismatchError: a leaf is no array but its shape, which has no values; or it holds integers.
+        MismatchError: a leaf is a shape instead of an array, and has no values; or it holds integers.
     """
 
     def copy(path: Any, leaf: Any) -> jax.Array:

@@ -26,7 +26,7 @@ def read_value(text: str) -> Value:
         text: the call, as `repr` writes it; `gradtx.` in front of a name does no harm.
 
     Raises:
-        ValueError: it is no such expression, or a name is not gradtx's: the message has the nearest.
+        ValueError: it is not such an expression, or a name is not gradtx's: the message has the nearest.
         TypeError: arguments are missing or wrong.
     """
     try:
@@ -36,7 +36,7 @@ def read_value(text: str) -> Value:
         value = _value(tree)
     except (SyntaxError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it is nested too deeply"
-        raise ValueError(f"this is no expression: {reason}: {text[:200]}") from None
+        raise ValueError(f"this is not an expression: {reason}: {text[:200]}") from None
     if not isinstance(value, Value):
         raise ValueError(f"expected a call such as adamw(1e-3), not {text.strip()[:200]!r}.")
     return value
@@ -79,4 +79,4 @@ def _class(func: ast.expr) -> Callable[..., Value]:
             if name in known:
                 return known[name]
             raise ValueError(f"gradtx has no {name!r}.{nearest(name, known)} `gradtx list` shows all.")
-    raise ValueError(f"{ast.unparse(func)[:200]!r} is no name of gradtx.")
+    raise ValueError(f"{ast.unparse(func)[:200]!r} is not a name in gradtx.")

@@ -69,8 +69,8 @@ class Real:
     """A finite real number in a range: a Python number, a 0-d array, or an array of a sweep.
 
     A concrete 0-d array becomes a Python float (so that equal settings compare equal); tracers
-    and arrays with axes are left as they are. So is a zero in a jax array: a number that has been
-    looked up, or set at run time, switches no term off, also where nothing is traced.
+    and arrays with axes are left as they are. A zero in a jax array also stays an array: a
+    value set at run time must not remove a term from the program, even in eager mode.
 
     The range is for what a user writes. A number that a schedule has come to while training runs is an array
     and is taken as it is (`as_looked_up`), eagerly as in a compiled step, where nobody could look at it.

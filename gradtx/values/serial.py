@@ -50,7 +50,7 @@ def from_json(text: str, *, known: Iterable[type[Value]] = ()) -> Any:
 
     Raises:
         ValueError: not JSON of this version, an unknown class or field, or a number out of range.
-        TypeError: a field holds the wrong kind of thing, or this is no text.
+        TypeError: a field holds the wrong kind of thing, or this is not a text.
     """
     if not isinstance(text, (str, bytes)):
         raise TypeError(f"from_json: expected the text that to_json wrote, not {text!r}.")

@@ -46,7 +46,7 @@ class mechanize(GradientTransformation, reach=OTHERS):
     """The steps of `base_optimizer`, times a factor that is learnt.
 
     Give that a learning rate of 1, or a schedule that peaks at 1; not one whose steps are as long as the
-    parameters, such as LAMB. It is no substitute for a schedule.
+    parameters, such as LAMB. It is not a substitute for a schedule.
 
     The start, θ₀, is what `init` was given: call it with the parameters that training starts from. (Optax
     takes those of the first update.)

@@ -52,8 +52,8 @@ class tunable(GradientTransformation, reach=ENTRY, own_clock=True):
     Args:
         inner: any transformation.
         names: the hyperparameters; by default every number in `inner`. An end of a name chooses all
-            that have it: `weight_decay` in each group of a partition. A zero that switches its
-            term off, such as `eps_root=0.0`, is no number of the program and can't be chosen.
+            that have it: `weight_decay` in each group of a partition. A term
+            switched off by zero (`eps_root=0.0`) is not in the program, so it cannot be tuned.
 
     Raises:
         ValueError: nothing has a name; the message lists the names there are.

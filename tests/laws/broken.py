@@ -139,7 +139,7 @@ class holds_a_flag_as_data(Passing):
     flag: object = True
 
 
-@breaks("unflattens", "at tx.half: saw an attribute that is no field", 2.0)
+@breaks("unflattens", "at tx.half: saw an attribute that is not a field", 2.0)
 class keeps_something_beside_its_fields(Scaling):
     def __post_init__(self):
         super().__post_init__()

@@ -485,6 +485,6 @@ def test_what_is_out_of_range_is_named(name: str, value, error) -> None:
             gradtx.reduce_on_plateau(**{name: value})
 
 
-def test_it_is_no_function_of_the_step() -> None:
-    with pytest.raises(TypeError, match="plateau_schedule is no function of the step"):
+def test_it_is_not_a_function_of_the_step() -> None:
+    with pytest.raises(TypeError, match="plateau_schedule is not a function of the step"):
         falling(0.1)(3)

@@ -372,5 +372,5 @@ def test_an_optimizer_follows_it(name: str) -> None:
 
 
 def test_what_follows_a_report_says_that_it_is_no_function_of_the_step() -> None:
-    with pytest.raises(TypeError, match="plateau_schedule is no function of the step: it follows"):
+    with pytest.raises(TypeError, match="plateau_schedule is not a function of the step: it follows"):
         gradtx.plateau_schedule(0.1)(0)

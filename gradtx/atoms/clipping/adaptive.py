@@ -41,9 +41,9 @@ Axes = Annotated[int | tuple[int, ...] | None, _Axes()]
 class adaptive_grad_clip(GradientTransformation, reach=LEAF):
     """Bound the norm of each unit's update by λ times that of its parameters: no leaf waits for another.
 
-    What is another than in a clip by the global norm: the bound follows the parameters, so that it
-    needs no tuning to the size of the gradients; each unit is shortened by itself, so that the
-    common direction turns. Wrong for units that must grow fast from small values; the authors
+    Unlike a clip by the global norm, it has a bound that follows the parameters, so that nobody has to
+    tune it to the size of the gradients; and it shortens each unit alone, so that the common
+    direction turns. Wrong for units that must grow fast from small values; the authors
     leave out the last linear layer: `masked(adaptive_grad_clip(0.01), mask)`. Behind an optimizer
     whose steps do not depend on the size of the gradient it bounds steps; in front of one, it
     bounds what a spike does to the averages.

@@ -3,7 +3,7 @@
     fₜ = min(1, c / ‖gₜ₋₁‖)                          one factor for all leaves
     uₜ = gₜ · min(fₜ, c / ‖gₜ‖)                      leaf by leaf, ‖gₜ‖ is the leaf's own
 
-What is another than in `clip_by_global_norm`:
+It differs from `clip_by_global_norm` in three ways:
 
 - The length of a clipped update is c ‖gₜ‖ / ‖gₜ₋₁‖, not c: c times what the norm has changed by. Where
   norms move slowly that is nearly the same, and the direction is kept.

@@ -47,7 +47,7 @@ class zclip(GradientTransformation, reach=OTHERS):
     It follows the size of the gradients, so that nobody has to know it; what grows slowly is not
     stopped. Wrong where the norms have a trend that is steep against their noise, or jump for a
     reason (a new data set): chain `clip_by_global_norm` behind it for a fixed bound, as the authors
-    do, also over the first steps. What is no outlier passes bit by bit, and so does a NaN; of an
+    do, also over the first steps. What is not an outlier passes bit by bit, and so does a NaN; of an
     infinite norm the finite entries become zero; neither enters the statistics. Squares are summed
     in plain units: in float32, norms count from 10⁻¹⁹ to 10¹⁹.
 
@@ -89,13 +89,13 @@ class LeafwiseZClipState(NamedTuple):
 class leafwise_zclip(GradientTransformation, reach=LEAF):
     """ZClip of each leaf among its own norms: no gradient waits for the others.
 
-    What is another than in `zclip`: only the leaf with the spike is shortened, so that the common
-    direction turns; and a rise that all leaves share is an outlier only where it is one for the
+    Unlike `zclip`, this shortens only the leaf that has the spike, so that the common direction
+    turns; and a rise that all leaves share is an outlier only where it is one for the
     leaf, whose norms are noisier than the norm of all. Wrong where leaves have no gradient at most
     steps, such as embeddings of rare tokens or experts: to their statistics, each use is a spike.
 
     (A `zclip` that used the statistics of the step before for its factor would shorten the step
-    after the spike.) What is no outlier passes bit by bit, and so does a NaN; of an infinite norm
+    after the spike.) What is not an outlier passes bit by bit, and so does a NaN; of an infinite norm
     the finite entries become zero; neither enters the leaf's statistics. In float32, norms count
     from 10⁻¹⁹ to 10¹⁹.
 
@@ -133,7 +133,7 @@ class leafwise_zclip(GradientTransformation, reach=LEAF):
 def _shortened(
     self: zclip | leafwise_zclip, norm: jax.Array, step: jax.Array, mean: jax.Array, variance: jax.Array
 ) -> tuple[jax.Array, ...]:
-    """What to multiply by; and the statistics, with the shortened norm among them."""
+    """Return the scale factor and the updated statistics, which include the clipped norm."""
     threshold = numerics.like(self.z_threshold, norm)
     deviation = _root(variance)
     z = (norm - mean) / (deviation + numerics.like(self.eps, norm))

@@ -146,18 +146,18 @@ def inject_hyperparams(
 
     They are in `state.hyperparams`, a dictionary by the names of the factory's arguments: read them
     there, and set them there. One that is a schedule follows it, whatever is set. What gradtx's own
-    factories declare is not guessed: a flag, a count, a dtype or a mask is none of these numbers.
+    factories declare is not guessed: a flag, a count, a dtype or a mask is not one of these numbers.
 
     Unlike Optax's, which takes the parameters' dtype for them, and for bfloat16 makes 0.999 a 1, they
     are float32.
 
     Args:
         inner_factory: makes a transformation of its arguments: a class of gradtx, or any function.
-        static_args: arguments that stay as they are: functions that are no schedules, whole numbers.
+        static_args: arguments that stay as they are: functions that are not schedules, whole numbers.
         hyperparam_dtype: of the numbers in the state; None is float32, or float64 where x64 is enabled.
 
     Raises:
-        ValueError: a static argument is none of the factory's.
+        ValueError: a static argument is not one of the factory's.
     """
     fixed = {static_args} if isinstance(static_args, str) else set(static_args)
     signature = inspect.signature(inner_factory)

@@ -33,7 +33,7 @@ _OTHER_CONCEPT = {
 
 
 def public(library: Any) -> list[str]:
-    """The public names of a module that are no modules: those it lists, and those it has."""
+    """The public names of a module that are not modules: those it lists, and those it has."""
     names = {n for n in dir(library) if not n.startswith("_")} | set(getattr(library, "__all__", ()))
     return sorted(n for n in names if not inspect.ismodule(_quietly(library, n)) and not hasattr(typing, n))
 

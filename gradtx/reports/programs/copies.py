@@ -1,4 +1,6 @@
-"""Which arrays a compiled step copies although it need not: the sign of a mis-ordered donation.
+"""Find the arrays that a compiled step copies needlessly.
+
+The usual cause is that donated inputs and outputs are in different orders.
 
 `gradtx.step` says how donated memory is paired with outputs. A pair that does not belong together
 is not an error, and gives the right numbers: the program copies an array out of the way before it

@@ -28,7 +28,7 @@ class Traffic(NamedTuple):
 
     read: int  # bytes, from main memory
     written: int  # bytes, to main memory
-    kernels: int  # that handle an array; transfers and copies are none
+    kernels: int  # that touch an array; transfers and copies are not counted
     scalars: int  # instructions on numbers alone
     copies: int  # arrays copied from main memory to main memory
     copied: int  # bytes of those arrays, each of which is read and written
@@ -188,7 +188,7 @@ class Copy(NamedTuple):
 def copies_in(computation: Computation) -> list[Copy]:
     """The arrays that a computation copies, also by way of the chip's own memory.
 
-    A kernel's result that is copied out of the chip's memory is no copy: it is written for the
+    A kernel's result that is copied out of the chip's memory does not count as a copy: it is written for the
     first time. Nor is a number.
     """
     found = []

@@ -151,7 +151,7 @@ def divide(a: Exact, b: Exact) -> Exact:
 
 
 def root(a: Pair) -> Pair:
-    """√a, for a ≥ 0; its derivative at 0 is none."""
+    """√a, for a ≥ 0, where it has no derivative at 0."""
     return _root(a)
 
 
@@ -197,7 +197,8 @@ def _multiply(a: Pair, b: Pair) -> Pair:
     beside = _sum(_times(a.high, b.low), _times(a.low, b.high))
     rest = _sum(lax.add(lax.mul(p, s), lax.mul(q, r)), _sum(lax.mul(q, s), beside))
     product = _quick_sum(lax.mul(p, r), rest)
-    # Halves of what is nearly the smallest number are none, and those of infinity are NaN.
+    # Splitting fails near the smallest normal number, where a half underflows, and at infinity, where it is
+    # NaN: there we multiply plain floats.
     single, limits = lax.mul(a.high, b.high), np.finfo(a.high.dtype)
     least = np.ldexp(limits.tiny, limits.nmant + 13)
     ordinary = lax.bitwise_and(lax.gt(lax.abs(single), least), lax.is_finite(single))
@@ -239,7 +240,7 @@ def _select(condition: Any, a: Any, b: Any) -> jax.Array:
 
 
 def _two_sum(a: Any, b: Any) -> Pair:
-    """a + b, exactly; a is no constant."""
+    """a + b, exactly; a must not be a constant."""
     total = lax.add(a, b)
     of_b = lax.sub(total, a)
     return Pair(total, lax.add(lax.sub(a, lax.sub(total, of_b)), lax.sub(b, of_b)))

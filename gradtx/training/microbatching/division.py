@@ -71,7 +71,7 @@ def sizes(owner: str, batch: PyTree, axis: int) -> dict[str, int]:
 
 
 def check_size(owner: str, size: Any) -> None:
-    """Refuse what is no number of rows."""
+    """Refuse anything but a number of rows."""
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise ValueError(f"{owner}(microbatch_size={size!r}): expected a whole number of rows, at least 1.")
 

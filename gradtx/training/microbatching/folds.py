@@ -39,7 +39,7 @@ class Accumulator(Value):
 class Fold(NamedTuple):
     """An accumulator whose end knows the shapes and dtypes of one result."""
 
-    like: Callable[[PyTree], PyTree]  # those of one result, from those of what the function returns
+    like: Callable[[PyTree], PyTree]  # shapes and dtypes: of `fun`'s output -> of one micro-batch's result
     value: Callable[[PyTree, PyTree], PyTree]  # the result, from what the function returns
     init: Callable[[PyTree], PyTree]
     update: Callable[[PyTree, PyTree, Any], PyTree]
