@@ -41,7 +41,7 @@ _WIDTH = 88  # columns; a longer repr takes one line per argument
 def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:
     """A field that changes the shape of the program: part of the structure, not a leaf.
 
-    The default has to be named, `static(default=None)`: type checkers see it only then.
+    Pass the default by keyword, `static(default=None)`; type checkers do not recognise it otherwise.
     """
     return dataclasses.field(default=default, kw_only=kw_only, metadata={"static": True})
 
@@ -49,8 +49,8 @@ def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:
 def optional(*, default: Any, kw_only: bool = False) -> Any:
     """A number whose zero switches its term off.
 
-    A Python 0 (or None) is no leaf and its term is not in the compiled program; any other value
-    is data, like every number.
+    A Python 0 (or None) is not a pytree leaf, and its term is left out of the compiled program; any other
+    value is data, like every number.
     """
     return dataclasses.field(default=default, kw_only=kw_only, metadata={"optional": True})
 
