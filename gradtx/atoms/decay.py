@@ -38,6 +38,11 @@ class add_decoupled_weight_decay(GradientTransformation, reach=ENTRY):
 
     Raises:
         ValueError: update is called without the parameters.
+
+    Examples:
+        >>> tx = gradtx.add_decoupled_weight_decay(0.1)
+        >>> tx.update(jnp.zeros(2), tx.init(None), jnp.ones(2))[0]
+        Array([0.1, 0.1], dtype=float32)
     """
 
     weight_decay: Number

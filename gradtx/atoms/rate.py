@@ -32,6 +32,11 @@ class scale_by_learning_rate(GradientTransformation, reach=ENTRY):
     Args:
         learning_rate: λ; a number, or a schedule that is read at the current step, from 0.
         flip_sign: multiply by -λ; False multiplies by λ.
+
+    Examples:
+        >>> tx = gradtx.scale_by_learning_rate(0.5)
+        >>> tx.update(jnp.ones(2), tx.init(None))[0]
+        Array([-0.5, -0.5], dtype=float32)
     """
 
     learning_rate: Rate

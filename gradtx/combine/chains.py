@@ -38,6 +38,10 @@ class chain(GradientTransformation, reach=ENTRY):
 
     Raises:
         TypeError: a part is not a transformation.
+
+    Examples:
+        >>> gradtx.chain(gradtx.clip_by_global_norm(1.0), gradtx.sgd(0.1))
+        chain(clip_by_global_norm(max_norm=1.0), sgd(learning_rate=0.1))
     """
 
     parts: tuple[GradientTransformation, ...]
@@ -115,6 +119,11 @@ class named_chain(GradientTransformation, reach=ENTRY):
     Raises:
         TypeError: a part is not such a pair.
         ValueError: a name occurs twice.
+
+    Examples:
+        >>> tx = gradtx.named_chain(("clip", gradtx.clip(1.0)), ("average", gradtx.ema(0.9)))
+        >>> tx.init(jnp.ones(2))["average"]
+        EmaState(mean=Array([0., 0.], dtype=float32))
     """
 
     names: tuple[str, ...] = static()

@@ -66,6 +66,10 @@ class masked(GradientTransformation, reach=ENTRY):
         otherwise: what becomes of the other leaves. 'pass' leaves their updates as they are, which
             is Optax's rule and right inside a chain; 'freeze' sets them to zero, so that their
             parameters stay.
+
+    Examples:
+        >>> gradtx.masked(gradtx.add_decoupled_weight_decay(0.1), "kernel$")
+        masked(inner=add_decoupled_weight_decay(weight_decay=0.1), mask='kernel$')
     """
 
     inner: GradientTransformation
@@ -93,6 +97,10 @@ class freeze(GradientTransformation, reach=ENTRY):
 
     Args:
         mask: the leaves to freeze; None is all of them.
+
+    Examples:
+        >>> gradtx.chain(gradtx.adam(1e-3), gradtx.freeze("^embedding/"))
+        chain(adam(learning_rate=0.001), freeze(mask='^embedding/'))
     """
 
     mask: Mask | None = static(default=None)
@@ -118,6 +126,13 @@ class partition(GradientTransformation, reach=ENTRY):
 
     Raises:
         ValueError: a leaf's label has no transformation.
+
+    Examples:
+        >>> groups = {"decayed": gradtx.trace(0.9), "rest": gradtx.freeze()}
+        >>> tx = gradtx.partition(groups, gradtx.by_path(("kernel$", "decayed"), (".*", "rest")))
+        >>> params = {"kernel": jnp.ones(2), "bias": jnp.ones(2)}
+        >>> tx.update(params, tx.init(params))[0]["bias"]
+        Array([0., 0.], dtype=float32)
     """
 
     transforms: Mapping[str, GradientTransformation]

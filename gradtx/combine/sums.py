@@ -34,6 +34,10 @@ class ratio(GradientTransformation, reach=ENTRY):
         denominator: a transformation whose results are not negative, such as a root mean square.
         eps: ε, at least 0, added *outside* any root that the denominator takes. With ε = 0 a
             leaf of zeros gives 0 / 0, unless the denominator has an ε of its own.
+
+    Examples:
+        >>> gradtx.adam(1e-3).expand().parts[0]
+        ratio(numerator=momentum(decay=0.9), denominator=rms(decay=0.999), eps=1e-08)
     """
 
     numerator: GradientTransformation
@@ -68,6 +72,11 @@ class add(GradientTransformation, reach=ENTRY):
 
     Args:
         terms: transformations, at least one.
+
+    Examples:
+        >>> tx = gradtx.add(gradtx.identity(), gradtx.scale(-0.5))
+        >>> tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0]
+        Array([0.5, 0.5], dtype=float32)
     """
 
     terms: tuple[GradientTransformation, ...]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
-__all__ = ["Hoisted", "hoist"]
+__all__ = ["Hoisted", "hoist", "jaxpr_as_fun"]
 
 
 class Hoisted(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
 
+from gradtx.contract.hoist import jaxpr_as_fun
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.laws.compare import differences, raised
 from gradtx.laws.report import Finding, Skip

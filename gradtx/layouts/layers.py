@@ -44,6 +44,10 @@ class per_layer(Composite):
     Raises:
         ValueError: a part of `inner` reads whole leaves and others as well, such as a foreign
             transformation, about which nothing is known; or a stacked leaf has no such axis.
+
+    Examples:
+        >>> gradtx.per_layer(gradtx.lamb(1e-3), "^blocks/")
+        per_layer(inner=lamb(learning_rate=0.001), stacked='^blocks/')
     """
 
     inner: GradientTransformation

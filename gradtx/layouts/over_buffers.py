@@ -44,6 +44,13 @@ class packed(Composite):
     Args:
         inner: the transformation; its masks speak of the leaves.
         layout: how the leaves lie in the buffers.
+
+    Examples:
+        >>> params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+        >>> layout = gradtx.packing(params)
+        >>> tx = gradtx.packed(gradtx.trace(0.9), layout)
+        >>> jax.tree.map(jnp.shape, tx.init(layout.pack(params)))
+        TraceState(velocity={'float32': (9,)})
     """
 
     inner: GradientTransformation

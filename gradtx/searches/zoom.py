@@ -257,8 +257,8 @@ class scale_by_zoom_linesearch(GradientTransformation, passes_on=("value_fn",)):
 def _between(low: _End, high: _End, third: _End) -> jax.Array:
     """A step inside an interval: the cubic's least, else the parabola's, else the middle.
 
-    The cubic goes through both ends and a third point, with φ' at the lower end. What is nearer to
-    an end than a fifth of the interval, a tenth for the parabola, would hardly shorten it.
+    The cubic goes through both ends and a third point, with φ' at the lower end. A step that is
+    nearer to an end than a fifth of the interval (a tenth for the parabola) would hardly shorten it.
     """
     width = jnp.abs(high.step - low.step)
     left, right = jnp.minimum(low.step, high.step), jnp.maximum(low.step, high.step)

@@ -6,7 +6,8 @@ The transformation is named by its class, with what the transformations around i
 front. A transformation that holds one other adds nothing to the way, nor does one that is only a line for
 a composition: so the names stay when a number becomes a schedule, when `tunable`, a mask or an accumulator
 is put around, and when a chain gets parts of other classes. Where two of one class are alike they are
-counted: `ema[0].mean`, `ema[1].mean`. What is looked up while training runs stands under `hyperparams`.
+counted: `ema[0].mean`, `ema[1].mean`. Numbers that are looked up while
+training runs stand under `hyperparams`.
 """
 
 from __future__ import annotations

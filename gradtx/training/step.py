@@ -50,6 +50,12 @@ def make_step(tx: GradientTransformation) -> Callable[..., tuple[PyTree, PyTree]
 
     Raises:
         TypeError: `tx` is not a transformation.
+
+    Examples:
+        >>> tx, params = gradtx.sgd(0.5), jnp.ones(2)
+        >>> params, state = gradtx.make_step(tx)(params, tx.init(params), jnp.ones(2))
+        >>> params
+        Array([0.5, 0.5], dtype=float32)
     """
     return _make(_step, _checked("make_step", tx))
 

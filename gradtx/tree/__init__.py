@@ -20,7 +20,7 @@ from gradtx.tree.maps import (
     zeros_of,
 )
 from gradtx.tree.paths import PyTree, leaf_names, leaf_paths, name, quoted, unwrap_variables, where
-from gradtx.tree.sums import dot, global_norm, inner, inner_product, total, totals
+from gradtx.tree.sums import dot, global_norm, inner, inner_product, length, total, totals
 
 __all__ = [
     "MismatchError",
@@ -37,6 +37,7 @@ __all__ = [
     "is_finite",
     "leaf_names",
     "leaf_paths",
+    "length",
     "map",
     "name",
     "one_example",

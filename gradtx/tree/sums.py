@@ -1,7 +1,22 @@
-"""One number about all leaves: sums over their entries, inner products, the global norm."""
+"""One number about all leaves: sums over their entries, inner products, norms.
+
+Squares of float32 overflow above 1.8e19 and lose digits below 1e-15. Which norm does what about it:
+
+- `global_norm` sums them again in units of the largest entry, a second pass that runs only then: right
+  wherever the norm is. For what has no threshold to measure by: `normalize`, line searches, monitors.
+- `length` of squares in units of a threshold is right up to 1e23 thresholds, in one pass:
+  `clip_by_global_norm` and the lagged clips.
+- `length` of plain squares is infinite, and the update becomes zero: `zclip` and `leafwise_zclip`, to which
+  it is an outlier in any case.
+- The root of a `total` is infinite, and what divides by it stands still: `dog`, `dowg`, `polyak_sgd`.
+- `numerics.norm`, of one leaf, is infinite as well: trust ratios.
+
+A second pass reads every gradient once more, so only what has no threshold pays for it.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +28,7 @@ from gradtx.numerics.dispatch import cond
 from gradtx.tree.maps import real_dtype
 from gradtx.tree.paths import PyTree
 
-__all__ = ["dot", "global_norm", "inner", "inner_product", "total", "totals"]
+__all__ = ["dot", "global_norm", "inner", "inner_product", "length", "total", "totals"]
 
 
 def total(f: Callable[..., Any], tree: PyTree, *rest: PyTree) -> jax.Array:
@@ -107,6 +122,16 @@ def inner(a: jax.Array, b: Any) -> jax.Array:
     """The terms of the inner product of two leaves, whose `total` is `dot`."""
     b = numerics.cast(b, a.dtype)
     return (a.conj() * b).real if jnp.issubdtype(a.dtype, jnp.complexfloating) else a * b
+
+
+def length(squares: list[jax.Array]) -> jax.Array:
+    """The norm, given its square leaf by leaf: the root of their sum, in the widest of their dtypes."""
+
+    def plus(a: jax.Array, b: jax.Array) -> jax.Array:
+        dtype = numerics.wider(a.dtype, b.dtype)
+        return numerics.plus(numerics.cast(a, dtype), b)
+
+    return numerics.root(functools.reduce(plus, squares))
 
 
 def global_norm(tree: PyTree) -> jax.Array:

@@ -64,8 +64,8 @@ def per_class(f: Callable[[type[Any]], Result]) -> Callable[[type[Any]], Result]
 def kept(f: Callable[[Any], Result], value: Value) -> Result:
     """f(value), computed once and kept on the value itself.
 
-    What is found out about a value lives as long as the value does: no key has to be compared, nothing is
-    cleared under another thread, and no array outlives what holds it.
+    The answer lives as long as the value does: no key has to be compared, nothing is cleared under another
+    thread, and no array outlives what holds it.
     """
     try:
         facts = value._facts

@@ -42,21 +42,29 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
         ḡ = Σ wᵢ gᵢ / Σ wᵢ        over k micro-batches
 
     k micro-batches of equal size give what one batch of them all gives. Those of other sizes are
-    weighted by their sizes: update(updates, state, params, weight=size), a finite number, at least 0; one
-    that is traced and is not leaves its micro-batch out. Where all weights are 0 nothing is updated, and
-    the next k begin. What is held counts its own
-    updates: a schedule in it moves once for every k. Optax has this as `MultiSteps`.
+    weighted by their sizes: update(updates, state, params, weight=size). A weight is a finite number, at
+    least 0. A traced one that is something else leaves its micro-batch out. Where all weights are 0,
+    nothing is updated and the next k begin. `inner` counts its own updates: a schedule in it moves once
+    for every k. Optax has this as `MultiSteps`.
 
     Args:
         inner: the transformation.
         every: k, at least 1; or a function of the number of updates that `inner` has made.
         mean: whether to divide by the sum of the weights; False uses the sum.
         should_skip_update_fn: (updates, gradient step, params) -> (whether to leave this micro-batch out,
-            a tree to keep in the state), such as `skip_not_finite`. What is left out is not counted.
+            a tree to keep in the state), such as `skip_not_finite`. A micro-batch that is left out does not
+            count.
         accumulator_dtype: of the sum; None is the parameters', at least float32.
 
     Raises:
         ValueError: `every` is below 1; an update's `weight` is known and means nothing.
+
+    Examples:
+        >>> tx, params = gradtx.accumulate(gradtx.sgd(0.1), every=2), jnp.ones(2)
+        >>> waiting, state = tx.update(params, tx.init(params), params)
+        >>> step, state = tx.update(3 * params, state, params)
+        >>> waiting, step
+        (Array([0., 0.], dtype=float32), Array([-0.2, -0.2], dtype=float32))
     """
 
     inner: GradientTransformation

@@ -41,6 +41,12 @@ class average_params(GradientTransformation, reach=ENTRY):
 
     Raises:
         ValueError: update is called without the parameters.
+
+    Examples:
+        >>> tx, params = gradtx.average_params(gradtx.sgd(0.1), 0.9), jnp.ones(2)
+        >>> updates, state = tx.update(params, tx.init(params), params)
+        >>> gradtx.averaged_params(state, params)
+        Array([0.99, 0.99], dtype=float32)
     """
 
     inner: GradientTransformation

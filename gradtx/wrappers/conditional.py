@@ -1,6 +1,6 @@
 """Transformations that run only when a condition holds; else their state stays as it is.
 
-What is held counts its own updates: a schedule in it stands still while it does not run.
+The transformation inside counts its own updates: a schedule in it stands still while it does not run.
 
 Source: none (a step that is left out).
 """

@@ -44,6 +44,11 @@ class lookahead(GradientTransformation, reach=ENTRY):
         sync_period: k, at least 1; the paper's are 5 and 10.
         slow_step_size: α, in [0, 1]; the paper's are 0.5 and 0.8. A number or a schedule.
         reset_state: begin with a new state of the fast optimizer after each synchronisation.
+
+    Examples:
+        >>> tx = gradtx.lookahead(gradtx.sgd(0.1), sync_period=5, slow_step_size=0.5)
+        >>> tx.init(jnp.ones(2)).slow
+        Array([1., 1.], dtype=float32)
     """
 
     fast_optimizer: GradientTransformation

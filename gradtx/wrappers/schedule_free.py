@@ -61,6 +61,11 @@ class schedule_free(GradientTransformation, reach=ENTRY):
 
     Raises:
         ValueError: update is called without the parameters.
+
+    Examples:
+        >>> tx = gradtx.schedule_free(gradtx.sgd(0.1), learning_rate=0.1)
+        >>> gradtx.schedule_free_eval_params(tx.init(jnp.ones(2)), jnp.ones(2))
+        Array([1., 1.], dtype=float32)
     """
 
     base_optimizer: GradientTransformation

@@ -57,6 +57,11 @@ class tunable(GradientTransformation, reach=ENTRY, own_clock=True):
 
     Raises:
         ValueError: nothing has a name; the message lists the names there are.
+
+    Examples:
+        >>> state = gradtx.tunable(gradtx.adam(1e-3), "learning_rate").init(jnp.ones(2))
+        >>> gradtx.hyperparams(gradtx.with_hyperparams(state, learning_rate=0.5))
+        {'adam.learning_rate': Array(0.5, dtype=float32)}
     """
 
     inner: GradientTransformation

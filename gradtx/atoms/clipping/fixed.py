@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gradtx import numerics
+from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import Positive
 from gradtx.contract.reach import LEAF, OTHERS
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
 
-__all__ = ["UNIT", "clip_by_block_rms", "clip_by_global_norm", "length", "squares_in_units"]
+__all__ = ["UNIT", "clip_by_block_rms", "clip_by_global_norm", "squares_in_units"]
 
 UNIT = 2.0**33
 """Squares are summed in this many thresholds: see `squares_in_units`."""
@@ -34,6 +33,11 @@ class clip_by_global_norm(GradientTransformation, reach=OTHERS):
 
     Args:
         max_norm: c, above 0, in the units of the updates.
+
+    Examples:
+        >>> tx = gradtx.clip_by_global_norm(1.0)
+        >>> tx.update(jnp.asarray([3.0, 4.0]), tx.init(None))[0]
+        Array([0.6, 0.8], dtype=float32)
     """
 
     max_norm: Positive
@@ -44,7 +48,7 @@ class clip_by_global_norm(GradientTransformation, reach=OTHERS):
         leaves = jax.tree.leaves(updates)
         if not leaves:
             return updates, state
-        relative = length(squares_in_units(leaves, self.max_norm)) * UNIT  # ‖u‖ / c
+        relative = tree.length(squares_in_units(leaves, self.max_norm)) * UNIT  # ‖u‖ / c
         factor = 1.0 / jnp.maximum(relative, jnp.ones_like(relative))
         return jax.tree.map(lambda u: numerics.times(u, factor), updates), state
 
@@ -69,16 +73,6 @@ def squares_in_units(leaves: list[jax.Array], threshold: Any) -> list[jax.Array]
 @either_way
 def _squares_in(u: jax.Array, unit: jax.Array, back: jax.Array) -> jax.Array:
     return numerics.times(numerics.total(numerics.abs_sq(numerics.times(u, unit))), back)
-
-
-def length(squares: list[jax.Array]) -> jax.Array:
-    """The root of the sum, in the widest of their dtypes."""
-
-    def plus(a: jax.Array, b: jax.Array) -> jax.Array:
-        dtype = numerics.wider(a.dtype, b.dtype)
-        return numerics.plus(numerics.cast(a, dtype), b)
-
-    return numerics.root(functools.reduce(plus, squares))
 
 
 class clip_by_block_rms(GradientTransformation, reach=LEAF):

@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradtx import numerics
-from gradtx.atoms.clipping.fixed import length
+from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import Decay, Positive
 from gradtx.contract.reach import LEAF, OTHERS
 from gradtx.contract.transformation import GradientTransformation
@@ -47,9 +46,9 @@ class zclip(GradientTransformation, reach=OTHERS):
     It follows the size of the gradients, so that nobody has to know it; what grows slowly is not
     stopped. Wrong where the norms have a trend that is steep against their noise, or jump for a
     reason (a new data set): chain `clip_by_global_norm` behind it for a fixed bound, as the authors
-    do, also over the first steps. What is not an outlier passes bit by bit, and so does a NaN; of an
-    infinite norm the finite entries become zero; neither enters the statistics. Squares are summed
-    in plain units: in float32, norms count from 10⁻¹⁹ to 10¹⁹.
+    do, also over the first steps. An update that is not an outlier passes
+    bit by bit, and so does a NaN. Where the norm is infinite, the finite entries become zero. Neither enters
+    the statistics. Squares are summed in plain units: in float32, norms count from 10⁻¹⁹ to 10¹⁹.
 
     Args:
         z_threshold: ζ, above 0: how many deviations above the mean a norm is an outlier.
@@ -75,7 +74,7 @@ class zclip(GradientTransformation, reach=OTHERS):
         leaves = jax.tree.leaves(updates)
         if not leaves:
             return updates, state
-        norm = length([jnp.sum(numerics.abs_sq(u)) for u in leaves])
+        norm = tree.length([jnp.sum(numerics.abs_sq(u)) for u in leaves])
         factor, *after = _shortened(self, numerics.cast(norm, state.mean.dtype), *state)
         return jax.tree.map(lambda u: numerics.times(u, factor), updates), ZClipState(*after)
 
@@ -95,9 +94,9 @@ class leafwise_zclip(GradientTransformation, reach=LEAF):
     steps, such as embeddings of rare tokens or experts: to their statistics, each use is a spike.
 
     (A `zclip` that used the statistics of the step before for its factor would shorten the step
-    after the spike.) What is not an outlier passes bit by bit, and so does a NaN; of an infinite norm
-    the finite entries become zero; neither enters the leaf's statistics. In float32, norms count
-    from 10⁻¹⁹ to 10¹⁹.
+    after the spike.) An update that is not an outlier passes bit by bit, and so does a
+    NaN. Where the norm is infinite, the finite entries become zero. Neither enters the leaf's statistics. In
+    float32, norms count from 10⁻¹⁹ to 10¹⁹.
 
     Args:
         z_threshold: ζ, above 0: how many deviations above the mean a norm is an outlier.

@@ -34,6 +34,11 @@ class ema(GradientTransformation, reach=ENTRY):
         start: m₀, the value of every entry before the first update.
         accumulator_dtype: of the state; None is the parameters', at least float32. The average is
             returned before it is rounded to that dtype.
+
+    Examples:
+        >>> tx = gradtx.ema(0.9)
+        >>> tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0]
+        Array([0.1, 0.1], dtype=float32)
     """
 
     decay: Decay

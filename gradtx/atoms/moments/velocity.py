@@ -35,6 +35,12 @@ class trace(GradientTransformation, reach=ENTRY):
         decay: β, in [0, 1); 0 passes the gradient through.
         nesterov: look one step ahead by returning β vₜ + gₜ.
         accumulator_dtype: of the state; None is the parameters', at least float32.
+
+    Examples:
+        >>> tx = gradtx.trace(0.9)
+        >>> first, state = tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
+        >>> tx.update(jnp.ones(2), state)[0]
+        Array([1.9, 1.9], dtype=float32)
     """
 
     decay: Decay
