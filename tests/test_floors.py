@@ -31,9 +31,9 @@ FLOORS = (
 )
 # Within the contract, which is the one wing that has an order of its own.
 CONTRACT = (
-    {"hyperparameters", "names", "reach", "sweeps"},
+    {"hyperparameters", "names", "reach"},
     {"protocol"},
-    {"clock", "mirror", "running"},
+    {"clock", "mirror", "running", "sweeps"},
     {"extras"},
     {"facts"},
     {"hoist", "leafwise", "runtime"},

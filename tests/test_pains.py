@@ -124,7 +124,7 @@ def test_eagerly_no_more_is_dispatched_than_by_optax(name, monkeypatch) -> None:
     """On 100 leaves, not compiled: what is dispatched is counted, not time (#319)."""
     params = {f"leaf{i}": jax.ShapeDtypeStruct((3,), jnp.float32) for i in range(100)}
     monkeypatch.setattr(guard, "update_each", lambda *a: None)  # it serves traces only
-    monkeypatch.setattr(dispatch, "_is_traced", lambda x: False)  # so that the trace shows what goes eagerly
+    monkeypatch.setattr(dispatch, "is_traced", lambda x: False)  # so that the trace shows what goes eagerly
     counts = []
     for library in (gradtx, optax):
         tx = getattr(library, name)(*((0.1, 0.9) if name == "sgd" else (1e-3,)))

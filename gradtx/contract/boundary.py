@@ -21,21 +21,20 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from gradtx import tree
 from gradtx.contract.extras import check_extra, keywords
-from gradtx.contract.facts import Facts
+from gradtx.contract.facts import Facts, facts
 from gradtx.contract.leafwise import update_each
-from gradtx.contract.protocol import Transformation
+from gradtx.contract.protocol import Extras, Transformation
 from gradtx.contract.running import Frame, running, tell
 from gradtx.contract.runtime import HyperparamsState, advance, begin
-from gradtx.contract.sweeps import check_no_sweep
+from gradtx.contract.sweeps import checked
 from gradtx.tree import MismatchError, PyTree
 from gradtx.values.kinds import is_traced
-from gradtx.values.value import kept
 
 __all__ = ["InitCall", "guard_init", "guard_update", "init_calls"]
 
@@ -63,11 +62,11 @@ def init_calls() -> Iterator[list[InitCall]]:
         _calls.reset(token)
 
 
-def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
+def guard_init(init: Callable[..., PyTree]) -> Callable[..., PyTree]:
     """`init` of a transformation, with what surrounds it."""
 
     @functools.wraps(init)
-    def bounded(self: Any, params: PyTree) -> Any:
+    def bounded(self: Transformation, params: PyTree) -> PyTree:
         calls = _calls.get()
         if calls is None:
             return run(self, params)
@@ -76,13 +75,13 @@ def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
         calls.append(InitCall(self, params, state, inner))
         return state
 
-    def run(self: Any, params: PyTree) -> Any:
-        known = kept(Facts, self)
+    def run(self: Transformation, params: PyTree) -> PyTree:
+        known = facts(self)
         frame = Frame(self, known.runs, known.parts, running.get(), each=False)
         token = running.set(frame)
         try:
             if frame.around is None:
-                kept(check_no_sweep, self)
+                checked(self)
             return begin(self, params, {}) if known.follows else init(self, params)
         except Exception as error:
             tell(error, frame)
@@ -95,7 +94,7 @@ def guard_init(init: Callable[..., Any]) -> Callable[..., Any]:
     return bounded
 
 
-def guard_update(update: Callable[..., Any], expands: bool = False) -> Callable[..., Any]:
+def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callable[..., PyTree]:
     """`update` of a transformation, with what surrounds it.
 
     Args:
@@ -107,9 +106,9 @@ def guard_update(update: Callable[..., Any], expands: bool = False) -> Callable[
 
     @functools.wraps(update)
     def bounded(
-        self: Any, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
+        self: Transformation, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: PyTree
     ) -> tuple[PyTree, PyTree]:
-        known = kept(Facts, self)
+        known = facts(self)
         around = running.get()
         given = updates
         if around is not None:
@@ -156,11 +155,13 @@ def guard_update(update: Callable[..., Any], expands: bool = False) -> Callable[
     return bounded
 
 
-def _enter(self: Any, known: Facts, updates: PyTree, params: PyTree | None, extra: dict[str, Any]) -> PyTree:
+def _enter(
+    self: Transformation, known: Facts, updates: PyTree, params: PyTree | None, extra: Extras
+) -> PyTree:
     """The updates in at least float32, after everything has been looked at that came from outside."""
     if extra or known.extras.needed:
         check_extra(type(self).__name__, known.extras, extra)
-    kept(check_no_sweep, self)
+    checked(self)
     wide = tree.widen(updates)
     if params is not None:
         one = tree.one_example(updates) if known.takes_examples else updates
@@ -168,7 +169,7 @@ def _enter(self: Any, known: Facts, updates: PyTree, params: PyTree | None, extr
     return wide
 
 
-def _check_state(self: Any, state: PyTree, expected: type) -> None:
+def _check_state(self: Transformation, state: PyTree, expected: type) -> None:
     if isinstance(state, expected):
         return
     raise MismatchError(

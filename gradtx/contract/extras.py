@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from gradtx.contract.clock import inside
-from gradtx.contract.protocol import Transformation
+from gradtx.contract.protocol import Extras, Transformation
 from gradtx.schedules.schedule import Adaptive
+from gradtx.tree import PyTree
 from gradtx.values.value import per_class
 from gradtx.values.wording import nearest
 
@@ -39,7 +40,7 @@ def reports(level: Adaptive) -> list[str]:
     return list(keywords(type(level).follow)[0])
 
 
-def keywords(update: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
+def keywords(update: Callable[..., PyTree]) -> tuple[dict[str, bool], bool]:
     """Keyword-only names that `update` reads (and whether it needs each); whether it takes any."""
     parameters = inspect.signature(update).parameters.values()
     named = {p.name: p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -47,12 +48,12 @@ def keywords(update: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
 
 
 @per_class
-def read_by_class(cls: type[Any]) -> tuple[dict[str, bool], bool]:
+def read_by_class(cls: type[Transformation]) -> tuple[dict[str, bool], bool]:
     """`keywords` of a class's own `update`."""
     return keywords(inspect.unwrap(cls.update))
 
 
-def own_arguments(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
+def own_arguments(function: Callable[..., PyTree]) -> tuple[dict[str, bool], bool]:
     """What a function of the parameters takes by name besides them (and whether it needs each); whether any.
 
     A function that does not tell its signature takes any.
@@ -67,7 +68,7 @@ def own_arguments(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def arguments_of(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
+def arguments_of(function: Callable[..., PyTree], extra: Extras) -> Extras:
     """Of the extra arguments, those that are for a function among them."""
     named, takes_all = own_arguments(function)
     return {n: v for n, v in extra.items() if n in named or (takes_all and n not in WELL_KNOWN)}
@@ -99,7 +100,7 @@ def find_extra(tx: Transformation, parts: Iterable[Extra]) -> Extra:
     return Extra(needed, optional, open_ended, functions)
 
 
-def read_of(reads: Extra, extra: dict[str, Any]) -> dict[str, Any]:
+def read_of(reads: Extra, extra: Extras) -> Extras:
     """Of the extra arguments, those that are read."""
     needed, optional, open_ended, functions = reads
     if open_ended:
@@ -108,7 +109,7 @@ def read_of(reads: Extra, extra: dict[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in extra.items() if n in needed or n in optional or n in passed_on}
 
 
-def check_extra(name: str, reads: Extra, extra: dict[str, Any]) -> None:
+def check_extra(name: str, reads: Extra, extra: Extras) -> None:
     """Raise TypeError where an extra argument is needed and not there, or is there and nobody reads it.
 
     Args:

@@ -16,9 +16,10 @@ from typing import Any
 
 from gradtx.contract.clock import follows
 from gradtx.contract.extras import Extra, find_extra, read_by_class, read_of
-from gradtx.contract.protocol import Transformation
+from gradtx.contract.protocol import Extras, Transformation
 from gradtx.contract.reach import OTHERS, Reach
 from gradtx.rules.masks import selects
+from gradtx.tree import PyTree
 from gradtx.values.value import kept, per_class
 
 __all__ = ["Facts", "facts", "read_by", "state_class"]
@@ -40,7 +41,7 @@ class Facts:
     names_leaves: bool  # whether it has a mask or labels: it asks which leaf it is given
     leafwise: bool  # whether a leaf's update depends on that leaf alone, and on no extra argument
     runs: Transformation  # what runs in its place: of composites, what they expand to in the end
-    run: Callable[..., Any]  # the `update` of that, without what surrounds it
+    run: Callable[..., tuple[PyTree, PyTree]]  # the `update` of that, without what surrounds it
     reads: dict[str, bool]  # the extra arguments that this `update` names, and whether it needs each
     takes_all: bool  # whether it takes any
     state: type | None  # the class of its state, where one can be checked
@@ -64,7 +65,7 @@ class Facts:
         self.reads, self.takes_all = read_by_class(type(self.runs))
         self.state = state_class(type(self.runs))
 
-    def own(self, extra: dict[str, Any]) -> dict[str, Any]:
+    def own(self, extra: Extras) -> Extras:
         """Of the extra arguments, those that what runs takes by name itself."""
         return extra if self.takes_all else {n: v for n, v in extra.items() if n in self.reads}
 
@@ -74,7 +75,7 @@ def facts(tx: Transformation) -> Facts:
     return kept(Facts, tx)  # type: ignore[arg-type]
 
 
-def read_by(tx: Transformation, extra: dict[str, Any]) -> dict[str, Any]:
+def read_by(tx: Transformation, extra: Extras) -> Extras:
     """Of the extra arguments, those that `tx` or anything in it reads."""
     return read_of(facts(tx).extras, extra) if extra else extra
 

@@ -59,8 +59,8 @@ class foreign(GradientTransformation):
         TypeError: one of them is no function.
     """
 
-    init_fn: Callable[..., Any] = static()
-    update_fn: Callable[..., Any] = static()
+    init_fn: Callable[..., PyTree] = static()
+    update_fn: Callable[..., PyTree] = static()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,23 +73,23 @@ class foreign(GradientTransformation):
         """Whether `update_fn` takes any extra argument."""
         return keywords(self.update_fn)[1]
 
-    def init(self, params: PyTree) -> Any:
+    def init(self, params: PyTree) -> PyTree:
         return self.init_fn(params)
 
     def update(
-        self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, Any]:
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: PyTree
+    ) -> tuple[PyTree, PyTree]:
         out, after = self.update_fn(updates, state, params, **(extra if self.takes_any_extra else {}))
         return tree.cast_like(out, updates), _in_the_dtypes_of(state, after)
 
 
 def _in_the_dtypes_of(before: PyTree, after: PyTree) -> PyTree:
     """A foreign state with its dtypes kept: of float32 updates, Optax would make a bfloat16 one float32."""
-    structure: Any = jax.tree.structure(before)
+    structure: PyTree = jax.tree.structure(before)
     if structure != jax.tree.structure(after):
         return after
 
-    def keep(old: Any, new: Any) -> Any:
+    def keep(old: PyTree, new: PyTree) -> PyTree:
         if not is_array(old) or not is_array(new) or old.dtype == new.dtype:
             return new
         return new.astype(old.dtype)
@@ -97,7 +97,7 @@ def _in_the_dtypes_of(before: PyTree, after: PyTree) -> PyTree:
     return jax.tree.map(keep, before, after)
 
 
-def instead(given: Any) -> str:
+def instead(given: object) -> str:
     """What arrived where a value was expected, and what to do: the end of a message."""
     shown = reprlib.repr(given)
     if isinstance(given, type) and issubclass(given, Value):

@@ -10,7 +10,7 @@ single numbers, go first.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
@@ -18,14 +18,17 @@ from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 __all__ = ["Hoisted", "hoist", "jaxpr_as_fun"]
 
 
+Arrays = list[jax.Array]
+
+
 class Hoisted(NamedTuple):
     """Two functions instead of one."""
 
-    once: Callable[[list[Any]], tuple[list[Any], list[Any]]]  # shared -> numbers for `each`, shared results
-    each: Callable[[list[Any], list[Any]], list[Any]]  # a leaf's arguments, numbers -> the leaf's results
+    once: Callable[[Arrays], tuple[Arrays, Arrays]]  # shared -> numbers for `each`, shared results
+    each: Callable[[Arrays, Arrays], Arrays]  # a leaf's arguments, numbers -> the leaf's results
 
 
-def hoist(f: Callable[..., Any], own: list[Any], shared: list[Any]) -> Hoisted | None:
+def hoist(f: Callable[..., tuple[Arrays, Arrays]], own: Arrays, shared: Arrays) -> Hoisted | None:
     """`f` split in two, or None where a shared result depends on the leaf.
 
     Args:
@@ -55,16 +58,16 @@ def hoist(f: Callable[..., Any], own: list[Any], shared: list[Any]) -> Hoisted |
     after = jaxpr.replace(invars=[*mine, *passed], outvars=results, eqns=rest)
     ahead, behind = (jaxpr_as_fun(ClosedJaxpr(x, closed.consts)) for x in (before, after))
 
-    def once(shared: list[Any]) -> tuple[list[Any], list[Any]]:
+    def once(shared: Arrays) -> tuple[Arrays, Arrays]:
         values = ahead(*shared)
         return values[: len(passed)], values[len(passed) :]
 
     @jax.jit
-    def leaf(own: list[Any], passed: list[Any]) -> list[Any]:
+    def leaf(own: Arrays, passed: Arrays) -> Arrays:
         return behind(*own, *passed)
 
     return Hoisted(once, leaf)
 
 
-def _variables(of: list[Any]) -> set[Any]:
+def _variables(of: Arrays) -> set[object]:
     return {v for v in of if not isinstance(v, Literal)}

@@ -42,7 +42,7 @@ def negative(number: Any) -> Any:
 class Hyperparameter(Real):
     """A number in a range, or a schedule."""
 
-    def accept(self, owner: str, name: str, value: Any) -> Any:
+    def accept(self, owner: str, name: str, value: object) -> object:
         if isinstance(value, Schedule):
             return value
         if callable(value):
@@ -63,7 +63,7 @@ class _Dtype:
         return dtype.name
 
 
-Scalar = float | jax.Array | np.ndarray | np.number | Schedule | Callable[[Any], Any]
+Scalar = float | jax.Array | np.ndarray | np.number | Schedule | Callable[[jax.Array], jax.Array]
 """What a number's field takes: a number, an array (traced, or a sweep's), a schedule or a function."""
 
 Number = Annotated[Scalar, Hyperparameter()]
@@ -95,7 +95,7 @@ DtypeName = Annotated[Any, _Dtype()]
 class _Betas:
     """Two decays."""
 
-    def accept(self, owner: str, name: str, value: Any) -> tuple[Any, Any]:
+    def accept(self, owner: str, name: str, value: object) -> tuple[object, object]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
             raise TypeError(
                 f"{owner}({name}={value!r}): {name} must be a pair of decays, such as (0.9, 0.999)."

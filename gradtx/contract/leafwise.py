@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax.tree_util import PyTreeDef
 
 from gradtx.contract.facts import facts
 from gradtx.contract.hoist import Hoisted, hoist
@@ -68,13 +69,15 @@ def update_each(
     each = [
         flat((u, p, mirror.own(parts, i))) for i, (u, p) in enumerate(zip(leaves, each_param, strict=True))
     ]
-    kinds: dict[tuple[Any, ...], list[int]] = {}  # types and structure -> the leaves that have them
+    kinds: dict[
+        tuple[tuple[object, ...], PyTreeDef], list[int]
+    ] = {}  # types and structure -> the leaves that have them
     for i, (own, own_structure) in enumerate(each):
         kinds.setdefault((_types(own), own_structure), []).append(i)
     if len(leaves) < LEAVES_PER_SHAPE * len(kinds):
         return None
 
-    def one(own_structure: Any, own: list[Any], shared: list[Any]) -> tuple[PyTree, PyTree]:
+    def one(own_structure: PyTreeDef, own: list[PyTree], shared: list[PyTree]) -> tuple[PyTree, PyTree]:
         numbers, common = jax.tree.unflatten(shared_structure, shared)
         whole = (
             without_numbers if isinstance(without_numbers, Value) else without_numbers.with_arrays(numbers)
@@ -93,9 +96,9 @@ def update_each(
     plans: list[_Plan] = []
     frame.each = False
     try:
-        for (own, own_structure), alike in kinds.items():
+        for (types, own_structure), alike in kinds.items():
             frame.leaf = updates, alike[0]
-            plan = _plan(functools.partial(one, own_structure), own, _types(shared))
+            plan = _plan(functools.partial(one, own_structure), types, _types(shared))
             if plan is None:
                 return None
             plans.append(plan)
@@ -103,8 +106,8 @@ def update_each(
         return None  # the ordinary path names the leaf
     finally:
         frame.each, frame.leaf = True, None
-    results: list[Any] = [None] * len(leaves)
-    counters: list[Any] = []
+    results: list[PyTree] = [None] * len(leaves)
+    counters: list[PyTree] = []
     for plan, alike in zip(plans, kinds.values(), strict=True):
         passed, after = plan.split.once(shared)
         counters = jax.tree.unflatten(plan.shared_results, after)
@@ -114,16 +117,20 @@ def update_each(
     return structure.unflatten([new for new, _ in results]), mirror.join(parts, structure)
 
 
+Types = tuple[PyTree, ...]
+"""What jax.typeof says of arrays."""
+
+
 class _Plan(NamedTuple):
     split: Hoisted
-    results: Any  # structure of a leaf's results
-    shared_results: Any
+    results: PyTreeDef  # structure of a leaf's results
+    shared_results: PyTreeDef
 
 
 def _plan(
-    one: Callable[[list[Any], list[Any]], tuple[PyTree, PyTree]],
-    own: tuple[Any, ...],
-    shared: tuple[Any, ...],
+    one: Callable[[list[PyTree], list[PyTree]], tuple[PyTree, PyTree]],
+    own: Types,
+    shared: Types,
 ) -> _Plan | None:
     """The program for leaves of these types.
 
@@ -132,9 +139,9 @@ def _plan(
         own: types of the leaf's arrays.
         shared: types of what all leaves share.
     """
-    structures: list[Any] = []
+    structures: list[PyTree] = []
 
-    def lists(own: list[Any], shared: list[Any]) -> tuple[list[Any], list[Any]]:
+    def lists(own: list[PyTree], shared: list[PyTree]) -> tuple[list[PyTree], list[PyTree]]:
         (results, structure), (counters, shared_structure) = map(flat, one(own, shared))
         structures[:] = [structure, shared_structure]
         return results, counters
@@ -143,22 +150,22 @@ def _plan(
     return None if split is None else _Plan(split, *structures)
 
 
-def _types(values: list[Any]) -> tuple[Any, ...]:
+def _types(values: list[PyTree]) -> Types:
     return tuple(jax.typeof(x) for x in values)
 
 
 class _WithoutArrays(NamedTuple):
     """A transformation whose arrays are given to the program. Python numbers stay: they are float64."""
 
-    structure: Any
-    rest: tuple[Any, ...]  # its numbers; None where there is an array
+    structure: PyTreeDef
+    rest: tuple[object, ...]  # its numbers; None where there is an array
 
-    def with_arrays(self, arrays: list[Any]) -> Any:
+    def with_arrays(self, arrays: list[PyTree]) -> Any:
         following = iter(arrays)
         return jax.tree.unflatten(self.structure, [next(following) if x is None else x for x in self.rest])
 
 
-def _arrays_apart(tx: Transformation) -> tuple[list[Any], Any]:
+def _arrays_apart(tx: Transformation) -> tuple[list[PyTree], Any]:
     numbers, structure = flat(tx)
     arrays = [isinstance(x, jax.Array) for x in numbers]
     if not any(arrays):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
+from jax.tree_util import PyTreeDef
 
 from gradtx.contract.protocol import HasInit, Transformation
 from gradtx.tree import PyTree
@@ -21,7 +21,7 @@ class Hole:
 jax.tree_util.register_pytree_node(Hole, lambda _: ((), None), lambda _, __: Hole())
 
 
-def _is_hole(x: Any) -> bool:
+def _is_hole(x: object) -> bool:
     return isinstance(x, Hole)
 
 
@@ -35,7 +35,7 @@ class Mirror:
         where, self._layout = flat(tx.init(Hole()), is_leaf=_is_hole)
         self.mirrors = [_is_hole(x) for x in where]
 
-    def split(self, state: PyTree, structure: Any) -> list[Any]:
+    def split(self, state: PyTree, structure: PyTreeDef) -> list[PyTree]:
         """The parts of a state; one that mirrors parameters of that structure as a list, by leaf.
 
         Raises:
@@ -44,41 +44,41 @@ class Mirror:
         parts = self._layout.flatten_up_to(state)
         return [structure.flatten_up_to(x) if m else x for m, x in zip(self.mirrors, parts, strict=True)]
 
-    def join(self, parts: list[Any], structure: Any) -> PyTree:
+    def join(self, parts: list[PyTree], structure: PyTreeDef) -> PyTree:
         """The state of such parts."""
         return self._layout.unflatten(
             [structure.unflatten(x) if m else x for m, x in zip(self.mirrors, parts, strict=True)]
         )
 
     def mapped(
-        self, state: PyTree, of_params: Callable[[PyTree], PyTree], rest: Callable[[Any], Any]
+        self, state: PyTree, of_params: Callable[[PyTree], PyTree], rest: Callable[[PyTree], PyTree]
     ) -> PyTree:
         """The state with one function of each part that mirrors the parameters, and another of the rest."""
         parts = self._layout.flatten_up_to(state)
         new = [of_params(x) if m else rest(x) for x, m in zip(parts, self.mirrors, strict=True)]
         return self._layout.unflatten(new)
 
-    def own(self, parts: list[Any], i: int) -> list[Any]:
+    def own(self, parts: list[PyTree], i: int) -> list[PyTree]:
         """Of the parts, what belongs to the leaf number i."""
         return [x[i] for x, m in zip(parts, self.mirrors, strict=True) if m]
 
-    def assemble(self, own: list[Any], common: list[Any]) -> PyTree:
+    def assemble(self, own: list[PyTree], common: list[PyTree]) -> PyTree:
         """The state for one leaf, of what belongs to it and what all leaves share."""
         mine, rest = iter(own), iter(common)
         return self._layout.unflatten([next(mine) if m else next(rest) for m in self.mirrors])
 
-    def take_apart(self, state: PyTree) -> tuple[list[Any], list[Any]]:
+    def take_apart(self, state: PyTree) -> tuple[list[PyTree], list[PyTree]]:
         """The inverse of `assemble`."""
         parts = list(zip(self._layout.flatten_up_to(state), self.mirrors, strict=True))
         return [x for x, m in parts if m], [x for x, m in parts if not m]
 
-    def gather(self, own: list[list[Any]], common: list[Any]) -> list[Any]:
+    def gather(self, own: list[list[PyTree]], common: list[PyTree]) -> list[PyTree]:
         """The parts of what belongs to each leaf, and of what all leaves share."""
         mine, rest = iter(zip(*own, strict=True)), iter(common)
         return [list(next(mine)) if m else next(rest) for m in self.mirrors]
 
 
-def flat(tree: PyTree, is_leaf: Any = None) -> tuple[list[Any], Any]:
+def flat(tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None) -> tuple[list[PyTree], PyTreeDef]:
     """`jax.tree.flatten`, with a type for what it returns."""
     return jax.tree.flatten(tree, is_leaf=is_leaf)  # jax has no types for treedefs
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
-from jax.tree_util import DictKey, GetAttrKey, SequenceKey
+from jax.tree_util import DictKey, GetAttrKey, PyTreeDef, SequenceKey
 
+from gradtx.tree import PyTree
 from gradtx.values.value import Value
 from gradtx.values.wording import nearest
 
 __all__ = ["chosen", "find", "named"]
 
-Path = tuple[Any, ...]
+Path = tuple[object, ...]
 
 
 def named(
-    value: Value, begins: Callable[[Any], bool], is_leaf: Callable[[Any], bool] | None = None
-) -> tuple[list[tuple[str, Any]], Any]:
+    value: Value, begins: Callable[[object], bool], is_leaf: Callable[[object], bool] | None = None
+) -> tuple[list[tuple[str, PyTree]], PyTreeDef]:
     """(name, leaf) of every leaf of a value, in the order of `jax.tree.leaves`, and its structure.
 
     Args:
@@ -37,7 +37,7 @@ def named(
     return [(name, leaf) for name, (_, leaf) in zip(names, found, strict=True)], structure
 
 
-def _words(value: Any, path: Path, begins: Callable[[Any], bool]) -> tuple[list[str], int]:
+def _words(value: object, path: Path, begins: Callable[[object], bool]) -> tuple[list[str], int]:
     """The way to a leaf in words, and where the last of the classes in it stands."""
     words, last = [type(value).__name__], 0
     for key in path:
@@ -56,13 +56,13 @@ def _words(value: Any, path: Path, begins: Callable[[Any], bool]) -> tuple[list[
     return words, last
 
 
-def _entry(value: Any, key: Any) -> Any:
+def _entry(value: PyTree, key: PyTree) -> PyTree:
     if isinstance(key, GetAttrKey):
         return getattr(value, key.name)
     return value[key.key if isinstance(key, DictKey) else key.idx]
 
 
-def _word(key: Any) -> str:
+def _word(key: GetAttrKey | DictKey) -> str:
     return key.name if isinstance(key, GetAttrKey) else str(key.key)
 
 
@@ -72,7 +72,7 @@ def _without_holder(words: list[str]) -> list[str]:
     return words if words[-1].endswith("]") else words[:-1]
 
 
-def _class_word(holder: Any, value: Any, key: Any) -> str:
+def _class_word(holder: PyTree, value: object, key: object) -> str:
     name = type(value).__name__
     if not isinstance(key, SequenceKey):
         return name

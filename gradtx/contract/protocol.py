@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from gradtx.contract.reach import Reach
 from gradtx.tree import PyTree
 from gradtx.values.value import Value
 
-__all__ = ["HasInit", "Transformation", "is_transformation"]
+__all__ = ["Extras", "HasInit", "Transformation", "is_transformation"]
+
+
+Extras = dict[str, PyTree]
+"""Extra arguments of an update, by name: arrays, trees, and functions of the parameters."""
 
 
 class HasInit(Protocol):
@@ -35,7 +39,7 @@ class Transformation(HasInit, Protocol):
     def made_of(self) -> Sequence[Transformation]: ...
 
     def update(
-        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: PyTree
     ) -> tuple[PyTree, PyTree]: ...
 
 

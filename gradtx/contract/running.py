@@ -13,7 +13,7 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 from gradtx.contract.protocol import Transformation
 from gradtx.tree import PyTree, leaf_names
@@ -21,6 +21,9 @@ from gradtx.tree import PyTree, leaf_names
 __all__ = ["Frame", "as_part", "label_in", "now", "running", "tell"]
 
 _LONGEST = 80  # characters of a transformation in a note
+
+
+Held = TypeVar("Held", bound=Transformation)
 
 
 class Frame:
@@ -55,7 +58,7 @@ def now() -> Frame:
     return frame
 
 
-def as_part(tx: Any) -> Any:
+def as_part(tx: Held) -> Held:
     """`tx`, which was made for this call alone, counted among what the running transformation holds."""
     frame = running.get()
     if frame is not None:
@@ -97,9 +100,9 @@ def _holds(frame: Frame, tx: Transformation) -> bool:
     return any(part is tx for part in frame.parts)
 
 
-def label_in(holder: Any, part: Any) -> str:
+def label_in(holder: Transformation, part: object) -> str:
     """What a transformation calls one of those that it holds: 'part 2', 'numerator', a partition's label."""
-    for field in dataclasses.fields(holder):
+    for field in dataclasses.fields(holder):  # type: ignore[arg-type]
         held = getattr(holder, field.name)
         if held is part:
             return field.name
@@ -114,6 +117,6 @@ def label_in(holder: Any, part: Any) -> str:
     return "a part"
 
 
-def _shown(tx: Any) -> str:
+def _shown(tx: object) -> str:
     text = " ".join(repr(tx).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import PyTreeDef
 
 from gradtx import numerics
 from gradtx.contract.clock import inside
@@ -55,7 +56,7 @@ class HyperparamsState(NamedTuple):
     inner: PyTree  # the transformation's own state
 
 
-def numbers_of(tx: Transformation) -> dict[str, Any]:
+def numbers_of(tx: Transformation) -> dict[str, PyTree]:
     """Every number in `tx` by its name: those in schedules too."""
     return {name: x for name, x in _named(tx, lambda x: False)[0] if not isinstance(x, Value)}
 
@@ -65,19 +66,19 @@ def hyperparameters_of(tx: Transformation) -> list[str]:
     return list(dict.fromkeys([*(name for name, _ in _of(tx, Schedule)), *numbers_of(tx)]))
 
 
-def check_numbers(tx: Transformation, changed: Mapping[str, Any]) -> None:
+def check_numbers(tx: Transformation, changed: Mapping[str, PyTree]) -> None:
     """Raise what the constructors in `tx` say to these numbers, by name."""
     tx = _put(tx, lambda x: False, lambda name, number: changed.get(name, number))
     jax.tree.map(_check, tx, is_leaf=lambda x: isinstance(x, Value) and x is not tx)
     tx.__post_init__()  # type: ignore[attr-defined]
 
 
-def _check(x: Any) -> None:
+def _check(x: object) -> None:
     if isinstance(x, Value):
         check_numbers(x, {})  # type: ignore[arg-type]
 
 
-def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, Any]) -> HyperparamsState:
+def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, PyTree]) -> HyperparamsState:
     """The state before the first update.
 
     Args:
@@ -95,7 +96,11 @@ def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, Any]) -> Hype
 
 
 def advance(
-    tx: Transformation, updates: PyTree, state: HyperparamsState, params: PyTree | None, extra: dict[str, Any]
+    tx: Transformation,
+    updates: PyTree,
+    state: HyperparamsState,
+    params: PyTree | None,
+    extra: dict[str, PyTree],
 ) -> tuple[PyTree, HyperparamsState]:
     """One update of `tx`, with the hyperparameters of this step."""
     tuned = state.hyperparams
@@ -124,20 +129,22 @@ def held_in(state: PyTree, at: str = "") -> Iterator[tuple[str, HyperparamsState
 def with_held(state: PyTree, new: Callable[[HyperparamsState], HyperparamsState]) -> PyTree:
     """The state with each `HyperparamsState` replaced, in the order of `held_in`; `inner` is kept."""
 
-    def visit(x: Any) -> Any:
+    def visit(x: PyTree) -> PyTree:
         return new(x)._replace(inner=with_held(x.inner, new)) if _is_held(x) else x
 
     return jax.tree.map(visit, state, is_leaf=_is_held)
 
 
-def _is_held(x: Any) -> bool:
+def _is_held(x: object) -> bool:
     return isinstance(x, HyperparamsState)
 
 
-def _at(tx: Transformation, step: jax.Array, memory: dict[str, PyTree]) -> tuple[Any, dict[str, jax.Array]]:
+def _at(
+    tx: Transformation, step: jax.Array, memory: dict[str, PyTree]
+) -> tuple[Transformation, dict[str, jax.Array]]:
     """`tx` with numbers where it has schedules, and those numbers by name."""
 
-    def level(name: str, node: Any) -> Any:
+    def level(name: str, node: PyTree) -> PyTree:
         return known_level(node.level(memory[name])) if isinstance(node, Adaptive) else node
 
     tx = _put(tx, lambda x: isinstance(x, Adaptive), level)
@@ -147,16 +154,20 @@ def _at(tx: Transformation, step: jax.Array, memory: dict[str, PyTree]) -> tuple
     return _put(tx, lambda x: isinstance(x, Schedule), lambda name, node: found.get(name, node)), found
 
 
-def _of(tx: Transformation, cls: type) -> list[tuple[str, Any]]:
+def _of(tx: Transformation, cls: type) -> list[tuple[str, PyTree]]:
     pairs, _ = _named(tx, lambda x: isinstance(x, cls))
     return [(name, node) for name, node in pairs if isinstance(node, cls)]
 
 
-def _put(tx: Transformation, is_leaf: Callable[[Any], bool], new: Callable[[str, Any], Any]) -> Any:
+def _put(
+    tx: Transformation, is_leaf: Callable[[object], bool], new: Callable[[str, PyTree], PyTree]
+) -> Transformation:
     pairs, structure = _named(tx, is_leaf)
     return jax.tree.unflatten(structure, [new(name, node) for name, node in pairs])
 
 
-def _named(tx: Transformation, is_leaf: Callable[[Any], bool]) -> tuple[list[tuple[str, Any]], Any]:
+def _named(
+    tx: Transformation, is_leaf: Callable[[object], bool]
+) -> tuple[list[tuple[str, PyTree]], PyTreeDef]:
     value: Any = tx  # a value too, which a protocol can't say
     return named(value, is_transformation, inside(tx, is_leaf))

@@ -5,18 +5,17 @@ Without vmap an array would broadcast over each leaf: a learning rate for each c
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
 
+from gradtx.contract.protocol import Transformation
 from gradtx.values.kinds import Maybe, Real, is_array
-from gradtx.values.value import Value, accepted
+from gradtx.values.value import Value, accepted, kept
 
-__all__ = ["check_no_sweep"]
+__all__ = ["check_no_sweep", "checked"]
 
 
-def check_no_sweep(value: Any) -> None:
+def check_no_sweep(value: object) -> None:
     """Raise ValueError where a number in a value, or in what it holds, is an array with axes.
 
     Under vmap a number of a sweep has none.
@@ -41,3 +40,10 @@ def check_no_sweep(value: Any) -> None:
             )
         if not is_array(held):
             check_no_sweep(held)
+
+
+def checked(tx: Transformation) -> None:
+    """`check_no_sweep`, once for each transformation."""
+    value: object = tx
+    assert isinstance(value, Value)  # which a protocol can't say
+    kept(check_no_sweep, value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 
@@ -44,7 +44,7 @@ class GradientTransformation(Value, abstract=True):
     remembers something. Extra arguments that `update` needs are required keyword-only arguments.
     """
 
-    kinds: ClassVar[dict[Any, Kind]] = {}
+    kinds: ClassVar[dict[object, Kind]] = {}
     reach: ClassVar[Reach] = Reach.TREE
     """What an entry of the update depends on, besides that entry: see `Reach`. In what holds others,
     it is said of the way they are combined. The widest, which is the default, is always right."""
@@ -94,7 +94,7 @@ class GradientTransformation(Value, abstract=True):
         held = values_in([getattr(self, f.name) for f in dataclasses.fields(self)])
         return [x for x in held if isinstance(x, GradientTransformation)]
 
-    def init(self, params: PyTree) -> Any:
+    def init(self, params: PyTree) -> PyTree:
         """The state before the first update.
 
         Args:
@@ -106,8 +106,8 @@ class GradientTransformation(Value, abstract=True):
     init = guard_init(init)
 
     def update(
-        self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, Any]:
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: PyTree
+    ) -> tuple[PyTree, PyTree]:
         """Transform the updates.
 
         Args:
@@ -126,7 +126,7 @@ class GradientTransformation(Value, abstract=True):
         """
         raise NotImplementedError(f"{type(self).__name__} defines neither update nor expand.")
 
-    def __iter__(self) -> Iterator[Callable[..., Any]]:
+    def __iter__(self) -> Iterator[Callable[..., PyTree]]:
         """`init, update = tx`, as Optax's pairs unpack."""
         return iter((self.init, self.update))
 
@@ -155,12 +155,12 @@ class Composite(GradientTransformation, abstract=True, reach=ENTRY):
         """What this is made of, as a transformation."""
         raise NotImplementedError(f"{type(self).__name__} does not define expand.")
 
-    def init(self, params: PyTree) -> Any:
+    def init(self, params: PyTree) -> PyTree:
         return self._expansion().init(params)
 
     def update(
-        self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
-    ) -> tuple[PyTree, Any]:
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: PyTree
+    ) -> tuple[PyTree, PyTree]:
         return self._expansion().update(updates, state, params, **extra)
 
 
@@ -168,6 +168,6 @@ def _expand(tx: Composite) -> GradientTransformation:
     return tx.expand()
 
 
-def values_in(value: Any) -> list[Any]:
+def values_in(value: object) -> list[object]:
     """What a field holds: the values in its containers, and other leaves."""
     return jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, Value))

@@ -181,6 +181,9 @@ def lerp(old: jax.Array, new: jax.Array | Square, weight: Scalar) -> jax.Array:
     weight = beside(weight, old)
     if isinstance(weight, np.ndarray) and weight == 1:  # nothing is left of the old one, infinite or not
         return cast(abs_sq(new.root) if isinstance(new, Square) else new, dtype)
+    if isinstance(new, Square) and jnp.issubdtype(dtype, jnp.complexfloating):
+        real = lerp(lax.real(old), new, weight)  # the average of real squares, kept as the parameters are
+        return lax.complex(real, lax.full_like(real, 0))
     if isinstance(new, Square):
         root = new.root if jnp.finfo(new.root.dtype).bits == jnp.finfo(dtype).bits else _wide(new.root, dtype)
         return _lerp_to_square(old, root, weight)

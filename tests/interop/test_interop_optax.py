@@ -106,7 +106,8 @@ def test_as_optax_gives_one_object_for_equal_values() -> None:
     assert isinstance(as_optax(gradtx.adam(0.1)), optax.GradientTransformationExtraArgs)
     assert isinstance(as_optax(optax.adam(0.1)), optax.GradientTransformationExtraArgs)
     sweep = gradtx.adam(jnp.asarray([0.1, 0.2]))
-    assert as_optax(sweep).init(PARAMS) is not None
+    assert as_optax(sweep) is not as_optax(sweep)  # it has no hash
+    jax.vmap(lambda rate: as_optax(gradtx.adam(rate)).init(PARAMS))(sweep.learning_rate)
 
 
 class scale_by_value(gradtx.GradientTransformation):

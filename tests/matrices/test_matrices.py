@@ -229,7 +229,7 @@ def test_a_prefix_of_a_tree_speaks_of_what_is_below() -> None:
 
 def test_axes_that_do_not_fit_are_refused_with_the_leafs_path() -> None:
     for axes in (matrix_axes(0, 0), matrix_axes(0, 3), matrix_axes((), 1), matrix_axes((0, 1), -2)):
-        with pytest.raises(ValueError, match=r"orthogonalize: 'a' has shape \(3, 4, 5\)"):
+        with pytest.raises(ValueError, match=r"orthogonalize: the leaf at 'a' has shape \(3, 4, 5\)"):
             _orthogonal({"a": axes, "b": None, "c": None})
     with pytest.raises(ValueError, match="'c' has shape"):
         _orthogonal("c")

@@ -69,7 +69,17 @@ def test_equal_transformations_share_one_compiled_step() -> None:
 
 
 def test_a_transformation_that_cannot_be_hashed_has_a_step_too() -> None:
-    tx = gradtx.scale(jnp.full((2,), -0.5))
+    class halves:
+        """A function without a hash."""
+
+        __hash__ = None
+
+        def __call__(self, update, param):
+            return -update / 2
+
+    tx = gradtx.stateless_with_tree_map(halves())
+    with pytest.raises(TypeError, match="can't be hashed"):
+        hash(tx)
     moved, _ = make_step(tx)(jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2))
     np.testing.assert_array_equal(moved, [0.5, 0.5])
 

@@ -92,7 +92,8 @@ class signed_ema(GradientTransformation, reach=ENTRY):
             v = numerics.cast(v, dtype)
             if isinstance(g, numerics.Square):
                 root = numerics.cast(g.root, numerics.wider(g.root.dtype, dtype))
-                g, part = numerics.abs_sq(root), numerics.times_square(root, weight)
+                square, part = numerics.abs_sq(root), numerics.times_square(root, weight)
+                g, part = numerics.cast(square, dtype), numerics.cast(part, dtype)
             else:
                 g = numerics.cast(g, dtype)
                 part = numerics.times(g, weight)
