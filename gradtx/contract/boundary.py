@@ -1,4 +1,4 @@
-"""What surrounds every `init` and `update`, so that no transformation has to do it itself.
+"""The boundary around every `init` and `update`, so that no transformation has to check and convert itself.
 
 The outermost call crosses the boundary:
 

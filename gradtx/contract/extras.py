@@ -69,7 +69,7 @@ def own_arguments(function: Callable[..., PyTree]) -> tuple[dict[str, bool], boo
 
 
 def arguments_of(function: Callable[..., PyTree], extra: Extras) -> Extras:
-    """Of the extra arguments, those that are for a function among them."""
+    """The extra arguments that are meant for a function among them."""
     named, takes_all = own_arguments(function)
     return {n: v for n, v in extra.items() if n in named or (takes_all and n not in WELL_KNOWN)}
 
@@ -101,7 +101,7 @@ def find_extra(tx: Transformation, parts: Iterable[Extra]) -> Extra:
 
 
 def read_of(reads: Extra, extra: Extras) -> Extras:
-    """Of the extra arguments, those that are read."""
+    """The extra arguments that are read, of those given."""
     needed, optional, open_ended, functions = reads
     if open_ended:
         return extra

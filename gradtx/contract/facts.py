@@ -1,4 +1,4 @@
-"""What is found out about a transformation once, and kept on it: its parts, its reach, what it reads.
+"""Facts about a transformation, found out once and kept on it: its parts, its reach, its extra arguments.
 
 facts(adamw(1e-3)).leafwise                     True
 facts(adamw(cosine)).follows                    True: it has a schedule to look up
@@ -66,17 +66,17 @@ class Facts:
         self.state = state_class(type(self.runs))
 
     def own(self, extra: Extras) -> Extras:
-        """Of the extra arguments, those that what runs takes by name itself."""
+        """The extra arguments that the `update` which runs takes by name."""
         return extra if self.takes_all else {n: v for n, v in extra.items() if n in self.reads}
 
 
 def facts(tx: Transformation) -> Facts:
-    """What is known about a transformation, found out when it is first asked for."""
+    """The facts about a transformation, found out when they are first asked for."""
     return kept(Facts, tx)  # type: ignore[arg-type]
 
 
 def read_by(tx: Transformation, extra: Extras) -> Extras:
-    """Of the extra arguments, those that `tx` or anything in it reads."""
+    """The extra arguments that `tx` or a part of it reads, of those given."""
     return read_of(facts(tx).extras, extra) if extra else extra
 
 

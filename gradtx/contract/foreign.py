@@ -98,7 +98,7 @@ def _in_the_dtypes_of(before: PyTree, after: PyTree) -> PyTree:
 
 
 def instead(given: object) -> str:
-    """What arrived where a value was expected, and what to do: the end of a message."""
+    """The end of a message: the object that arrived instead of a value, and what to do."""
     shown = reprlib.repr(given)
     if isinstance(given, type) and issubclass(given, Value):
         name = given.__name__

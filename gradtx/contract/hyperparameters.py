@@ -1,4 +1,4 @@
-"""What a hyperparameter's field accepts: a number in its range, or a schedule of such numbers."""
+"""Kinds of fields that hyperparameters have: a number in its range, or a schedule of such numbers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class _Dtype:
 
 
 Scalar = float | jax.Array | np.ndarray | np.number | Schedule | Callable[[jax.Array], jax.Array]
-"""What a number's field takes: a number, an array (traced, or a sweep's), a schedule or a function."""
+"""A number's field takes a number, an array (traced, or a sweep's), a schedule or a function."""
 
 Number = Annotated[Scalar, Hyperparameter()]
 """Any finite number."""

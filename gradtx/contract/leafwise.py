@@ -118,7 +118,7 @@ def update_each(
 
 
 Types = tuple[PyTree, ...]
-"""What jax.typeof says of arrays."""
+"""The types of arrays, as jax.typeof returns them."""
 
 
 class _Plan(NamedTuple):

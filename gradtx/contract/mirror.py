@@ -59,7 +59,7 @@ class Mirror:
         return self._layout.unflatten(new)
 
     def own(self, parts: list[PyTree], i: int) -> list[PyTree]:
-        """Of the parts, what belongs to the leaf number i."""
+        """The parts that belong to the leaf number i."""
         return [x[i] for x, m in zip(parts, self.mirrors, strict=True) if m]
 
     def assemble(self, own: list[PyTree], common: list[PyTree]) -> PyTree:

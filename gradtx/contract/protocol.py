@@ -1,4 +1,4 @@
-"""What the modules of the contract ask of a transformation: they are imported by the class that it is."""
+"""The type of a transformation for the modules of the contract, which the class itself imports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Extras = dict[str, PyTree]
 
 
 class HasInit(Protocol):
-    """What a state can be had from."""
+    """Anything with an `init`."""
 
     def init(self, params: PyTree) -> PyTree: ...
 

@@ -8,7 +8,7 @@ __all__ = ["ENTRY", "LEAF", "OTHERS", "TREE", "Reach"]
 
 
 class Reach(enum.Flag):
-    """What else, besides the same entry of its arguments and scalars, an entry of a result depends on.
+    """How far a result's entry depends on others than the same entry of its arguments, and scalars.
 
     It says what may be done with a transformation: one that stays within a leaf is traced once per
     shape; one that does not ask how entries are divided into leaves may run on a packed buffer.

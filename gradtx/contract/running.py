@@ -1,4 +1,4 @@
-"""What is running: which `init` or `update` is inside which other, and the words for where an error is from.
+"""The calls that are running: which `init` or `update` is inside which other, and where an error is from.
 
     in part 2 of chain, ema(decay=0.9), at dense/kernel
 
@@ -101,7 +101,7 @@ def _holds(frame: Frame, tx: Transformation) -> bool:
 
 
 def label_in(holder: Transformation, part: object) -> str:
-    """What a transformation calls one of those that it holds: 'part 2', 'numerator', a partition's label."""
+    """The name that a transformation has for a part of it: 'part 2', 'numerator', a partition's label."""
     for field in dataclasses.fields(holder):  # type: ignore[arg-type]
         held = getattr(holder, field.name)
         if held is part:

@@ -46,8 +46,8 @@ class GradientTransformation(Value, abstract=True):
 
     kinds: ClassVar[dict[object, Kind]] = {}
     reach: ClassVar[Reach] = Reach.TREE
-    """What an entry of the update depends on, besides that entry: see `Reach`. In what holds others,
-    it is said of the way they are combined. The widest, which is the default, is always right."""
+    """How far an entry of the update depends on others: see `Reach`. A class that holds transformations
+    states it for the way in which it combines them. The widest, which is the default, is always right."""
 
     def __init_subclass__(
         cls,
@@ -152,7 +152,7 @@ class Composite(GradientTransformation, abstract=True, reach=ENTRY):
         return self._expansion().per_example
 
     def expand(self) -> GradientTransformation:
-        """What this is made of, as a transformation."""
+        """The composition that this stands for, as a transformation."""
         raise NotImplementedError(f"{type(self).__name__} does not define expand.")
 
     def init(self, params: PyTree) -> PyTree:
@@ -169,5 +169,5 @@ def _expand(tx: Composite) -> GradientTransformation:
 
 
 def values_in(value: object) -> list[object]:
-    """What a field holds: the values in its containers, and other leaves."""
+    """The values in a field's containers, and its other leaves."""
     return jax.tree.leaves(value, is_leaf=lambda x: isinstance(x, Value))

@@ -1,4 +1,4 @@
-"""What a law is, and what came of trying them: `Law`, `Finding`, `Report`, `LawError`."""
+"""Laws and the results of trying them: `Law`, `Finding`, `Report`, `LawError`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def law(about: str, advice: str, needs: tuple[str, ...] = ()) -> Callable[[Check
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What came of each law. Its text is for reading; its fields are for programs."""
+    """The result of each law. Its text is for reading; its fields are for programs."""
 
     subject: str
     held: tuple[Law, ...]

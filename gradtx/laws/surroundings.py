@@ -76,7 +76,7 @@ class times_what_is_seen(GradientTransformation, reach=LEAF):
 
 
 def behind(tx: GradientTransformation, probe: Callable[[], float]) -> GradientTransformation:
-    """What holds others, with each of them behind a factor that the probe gives; else itself behind it."""
+    """Put a factor that the probe gives in front of each part of `tx`; in front of `tx` where it has none."""
     factor = times_what_is_seen(probe)
     if tx.made_of() and not tx.is_composite:
         with contextlib.suppress(TypeError, ValueError):  # of one that wants certain parts

@@ -1,4 +1,4 @@
-"""What a law is given: a transformation, small trees to try it on, and what was computed of it so far."""
+"""The trial that a law is given: a transformation, small trees, and results that laws share."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Trial:
 
     @functools.cached_property
     def jitted(self) -> tuple[list[tuple[PyTree, PyTree]], int]:
-        """What the compiled steps return, and how often they were traced."""
+        """The results of the compiled steps, and how often they were traced."""
         before = self.traces
         path = self.run(self.compiled)
         return path, self.traces - before
@@ -124,7 +124,7 @@ class Trial:
         return change(self.params), stack(*alone), extra
 
     def dry_run(self, when: str, change: Callable[[PyTree], PyTree]) -> Iterator[Finding]:
-        """What goes wrong where the trees are changed; shapes and dtypes alone are computed."""
+        """Findings where the trees are changed; only shapes and dtypes are computed."""
 
         def once(params: PyTree, grads: PyTree, extra: dict[str, Any]) -> tuple[PyTree, ...]:
             state = self.tx.init(params)
@@ -141,7 +141,7 @@ class Trial:
 
 
 def as_traced(f: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
-    """What `f` returns where jax traces all numbers in its arguments, computed one operation at a time.
+    """Call `f` with all numbers in its arguments traced, one operation at a time.
 
     Operations are compiled once for all transformations, where a program would be for each.
     """

@@ -113,7 +113,7 @@ class scale_by_factored_rms(GradientTransformation, reach=LEAF):
 
 
 class _Kept:
-    """What is kept of a leaf: its largest two axes, the shapes of the averages, their dtype."""
+    """The layout of a leaf's averages: its largest two axes, the shapes of the averages, their dtype."""
 
     def __init__(self, leaf: Any, tx: scale_by_factored_rms) -> None:
         shape, self.dtype = leaf.shape, numerics.norm_dtype(leaf)

@@ -57,7 +57,7 @@ def checked_pattern(owner: str, name: str, text: Any) -> str:
 
 
 def is_function(rule: Any) -> bool:
-    """Whether a rule is a function of the parameters: callable, and no pytree."""
+    """Whether a rule is a function of the parameters: callable, and not a pytree."""
     return callable(rule) and jax.tree_util.treedef_is_leaf(jax.tree.structure(rule))
 
 

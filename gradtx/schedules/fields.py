@@ -1,4 +1,4 @@
-"""What the fields of a schedule accept: levels, counts of steps, boundaries, names of shapes, schedules."""
+"""Kinds of fields that schedules have: levels, counts of steps, boundaries, names of shapes, schedules."""
 
 from __future__ import annotations
 

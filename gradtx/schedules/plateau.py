@@ -31,7 +31,7 @@ Mode = Annotated[Literal["min", "max"], Choice("min", "max")]
 
 
 class PlateauState(NamedTuple):
-    """What `plateau_schedule` remembers."""
+    """The memory of a `plateau_schedule`."""
 
     scale: jax.Array  # level / init_value
     best: jax.Array  # the best metric so far, ±inf before the first

@@ -1,4 +1,4 @@
-"""What a hyperparameter may be: a number in its range, a schedule, or a mask over the leaves.
+"""The protocol of schedules: numbers that depend on the step, or on what training reports.
 
 A field says what it accepts by its annotation:
 
@@ -143,7 +143,7 @@ def as_step(owner: Any, step: Any) -> jax.Array:
 
 
 def read(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> jax.Array:
-    """What a schedule says at `step`: checked, and in float64 where x64 is enabled, else float32.
+    """Read a schedule at `step`, checked, in float64 where x64 is enabled, else in float32.
 
     Args:
         owner: the value that holds it, or the name of one, for the message.
@@ -172,7 +172,7 @@ def read(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> jax.Arra
 
 
 def before_rounding(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> Exact:
-    """What `read` returns, but not rounded yet where the schedule knows more; see read."""
+    """Read a schedule without rounding, where it computes with more digits; see `read`."""
     if isinstance(schedule, Precise):
         return schedule.at(step)
     return pairs.pair(read(owner, name, schedule, step))

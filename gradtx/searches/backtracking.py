@@ -35,7 +35,7 @@ class BacktrackingLinesearchInfo(NamedTuple):
 
 
 class BacktrackingLinesearchState(NamedTuple):
-    """What the last search found."""
+    """Results of the last search."""
 
     learning_rate: jax.Array  # η; 0 where the objective was finite at no step
     value: jax.Array  # f at the parameters that this update leads to; infinite before the first

@@ -41,7 +41,7 @@ class ZoomLinesearchInfo(NamedTuple):
 
 
 class ZoomLinesearchState(NamedTuple):
-    """What the last search found."""
+    """Results of the last search."""
 
     learning_rate: jax.Array  # η; 0 where the objective was finite at no step
     value: jax.Array  # f at the parameters that this update leads to; infinite before the first

@@ -1,4 +1,4 @@
-"""What can be seen of a run: measures in the state, printed numbers, how far parameters have moved."""
+"""Views of a run: measures in the state, printed numbers, how far parameters have moved."""
 
 from gradtx.telemetry.measures import measure_with_ema, monitor, snapshot
 from gradtx.telemetry.movement import share_moved

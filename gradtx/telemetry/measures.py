@@ -24,7 +24,7 @@ __all__ = ["Measure", "measure_with_ema", "monitor", "snapshot"]
 
 
 class SnapshotState(NamedTuple):
-    """What was measured at the last update."""
+    """The measures of the last update."""
 
     measurement: dict[str, PyTree]  # name -> what the measure returned; zeros before the first update
 
@@ -61,7 +61,7 @@ class Measure(Value, abstract=True):
         raise NotImplementedError
 
     def update(self, updates: PyTree, state: Any) -> tuple[PyTree, Any]:
-        """What is measured, and the state after it."""
+        """The measure, and the state after it."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""What a transformation prints while it runs.
+"""Transformations that print while they run.
 
 Source: none (a number that is printed).
 """

@@ -1,4 +1,4 @@
-"""What surrounds an optimizer in a training loop: compiled steps, micro-batches, slow copies."""
+"""The surroundings of an optimizer in a training loop: compiled steps, micro-batches, slow copies."""
 
 from gradtx.training.microbatching import Accumulator, micro_grad, micro_vmap, microbatch, reshape_batch_axis
 from gradtx.training.points import look_ahead

@@ -1,4 +1,4 @@
-"""What stands in a tree in the place of a leaf."""
+"""Stand-ins for a leaf of a tree."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["MaskedNode", "RealAndImaginary"]
 
 
 class RealAndImaginary(NamedTuple):
-    """What stands in the place of a complex leaf."""
+    """Stands in the place of a complex leaf."""
 
     real: jax.Array
     imaginary: jax.Array
 
 
 class MaskedNode(NamedTuple):
-    """What stands where a masked transformation sees no leaf: a container without leaves."""
+    """Stands where a masked transformation sees no leaf: a container without leaves."""

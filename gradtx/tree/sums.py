@@ -78,7 +78,7 @@ def _at_once(*terms: jax.Array) -> tuple[jax.Array, ...]:
 
 @_at_once.defjvp
 def _tangents_at_once(terms: Any, tangents: Any) -> Any:
-    """Of sums; jax differentiates no reduction of tuples."""
+    """The derivative, of sums: jax does not differentiate a reduction of tuples."""
     return _at_once(*terms), _one_by_one(*tangents)
 
 

@@ -1,4 +1,4 @@
-"""What a value is: a frozen dataclass and pytree that compares, prints, hashes and serialises."""
+"""Values: frozen dataclasses and pytrees, each of which compares, prints, hashes and serialises."""
 
 from gradtx.values.serial import from_json, to_json
 from gradtx.values.value import Value, optional, static

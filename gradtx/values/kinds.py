@@ -1,4 +1,4 @@
-"""What a field accepts, and what it makes of it: a number in its range, a whole number, a flag.
+"""Kinds of fields, which check and normalise a value: a number in its range, a whole number, a flag.
 
 A kind has one method, `accept`, which returns the normalised value or raises an error that says
 what arrived and what was expected. A class of values maps annotations to kinds; `Annotated[float,

@@ -158,7 +158,7 @@ class Value:
         return _layout(self, 0)
 
     def _repr_markdown_(self) -> str | None:
-        """What a notebook shows: the composition with its formulas; None, and then the repr, without one."""
+        """The composition with its formulas, for a notebook; None where there is none, and it shows the repr."""
         return _explained(self, lambda explanation: explanation.markdown)
 
     def _repr_latex_(self) -> str | None:

@@ -56,7 +56,7 @@ class nesterov_momentum(Composite):
 
 
 def nesterov_terms(decay: Any) -> tuple[GradientTransformation, GradientTransformation]:
-    """What `nesterov_momentum` adds up: its term of the average, and its term of the gradient."""
+    """The two terms of `nesterov_momentum`: that of the average, and that of the gradient."""
     of_average = chain(bias_correction(decay, ahead=1), scale(decay))
     # The factor first: a large gradient divided by 1 - β may overflow.
     of_gradient = chain(scale(complement(decay)), bias_correction(decay))

@@ -1,4 +1,4 @@
-"""What has been seen so far: sums and maxima.
+"""Sums and maxima of all updates so far.
 
 Source: none (a sum and a maximum; the optimizers that keep them have their sources).
 """

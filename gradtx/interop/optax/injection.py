@@ -40,7 +40,7 @@ __all__ = ["inject_hyperparams", "inject_stateful_hyperparams"]
 
 
 class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
-    """What a factory makes of numbers that are in the state. Made by `inject_hyperparams`.
+    """A factory's transformation, made anew of the numbers in the state. Made by `inject_hyperparams`.
 
     Args:
         factory: numbers and other arguments by name -> a transformation, gradtx's or Optax's.
@@ -123,7 +123,7 @@ def _begin(schedule: Any) -> Any:
 
 
 def _follow(schedule: Any, memory: Any, extra: dict[str, Any]) -> Any:
-    """What a level that follows a report knows before an update: the report of that update too."""
+    """The memory of a level that follows a report, with the report of this update in it."""
     if not isinstance(schedule, Adaptive):
         return memory
     return schedule.follow(memory, **{n: extra[n] for n in reports(schedule) if n in extra})
@@ -212,7 +212,7 @@ def _guess(value: Any) -> str:
 
 
 def _number_or_off(value: Any) -> str:
-    """Of gradtx's own options, which are named: one that is off, and may exclude others, stays off."""
+    """The role of one of gradtx's own options: one that is off stays off, since it may exclude others."""
     off = is_off(value) or (isinstance(value, int) and value == 0)
     return "other" if off else _guess(value)
 

@@ -202,7 +202,7 @@ def _search(tree: PyTree, key: Any, filtering: Filter | None) -> list[list[_Foun
 
 
 def _named(node: PyTree, path: Path, key: Any) -> Iterator[_Found]:
-    """What has the name itself: of a node first, then of what it contains."""
+    """The places that have the name itself: a node before its contents."""
     if _is_state(node) and type(node).__name__ == key:
         yield _Found(path, node)
     children = _children(node)
@@ -260,7 +260,7 @@ _CLOCKS = {s.__name__ for s, tx in _STATES.items() if vars(tx).get("may_skip")}
 
 
 def _attribute(state: Any, name: str) -> Any:
-    """What `state.mu` is, of a state that has no such field."""
+    """Find `state.mu` in a state that has no such field."""
     known = name in PLACES or name in _COUNTERS
     found = _search(state, name, None) if known and _is_state(state) else []
     if len(found) != 1:

@@ -66,7 +66,7 @@ def micro_vmap(
 
 
 class IndividualOutputs(NamedTuple):
-    """What `micro_grad` tells of every row of the batch, beside the gradients: each has a leading axis."""
+    """The other results of `micro_grad`: for every row of the batch, along a leading axis."""
 
     values: PyTree  # the function's
     metrics: PyTree  # of the gradients
