@@ -158,7 +158,7 @@ class Value:
         return _layout(self, 0)
 
     def _repr_markdown_(self) -> str | None:
-        """The composition with its formulas, for a notebook; None, for which it shows the repr, without one."""
+        """The composition with its formulas, for a notebook, which shows the repr where this is None."""
         return _explained(self, lambda explanation: explanation.markdown)
 
     def _repr_latex_(self) -> str | None:
