@@ -9,7 +9,7 @@ single numbers, go first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -69,5 +69,5 @@ def hoist(f: Callable[..., tuple[Arrays, Arrays]], own: Arrays, shared: Arrays) 
     return Hoisted(once, leaf)
 
 
-def _variables(of: Arrays) -> set[object]:
+def _variables(of: Sequence[object]) -> set[object]:
     return {v for v in of if not isinstance(v, Literal)}
