@@ -21,7 +21,7 @@ from gradtx.tree import PyTree
 from gradtx.values.keys import Key, first_key, next_key
 from gradtx.values.value import static
 
-__all__ = ["add_noise", "noisy"]
+__all__ = ["add_noise", "noisy", "with_noise"]
 
 
 def noisy(updates: PyTree, deviation: Any, key: jax.Array) -> tuple[PyTree, jax.Array]:
@@ -29,11 +29,15 @@ def noisy(updates: PyTree, deviation: Any, key: jax.Array) -> tuple[PyTree, jax.
     after, mine = next_key(key)
     leaves, structure = jax.tree.flatten(updates)
     keys = jax.random.split(mine, max(len(leaves), 1))
-    out = [
+    return jax.tree.unflatten(structure, with_noise(leaves, deviation, list(keys))), after
+
+
+def with_noise(leaves: list[jax.Array], deviation: Any, keys: list[jax.Array]) -> list[jax.Array]:
+    """Each leaf with Gaussian noise of that deviation, by a key of its own."""
+    return [
         u + numerics.times(jax.random.normal(k, u.shape, u.dtype), deviation)
         for u, k in zip(leaves, keys, strict=False)
     ]
-    return jax.tree.unflatten(structure, out), after
 
 
 class AddNoiseState(NamedTuple):

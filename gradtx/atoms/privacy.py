@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.atoms.noise import noisy
+from gradtx.atoms.noise import with_noise
 from gradtx.contract.hyperparameters import NonNegative
 from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import GradientTransformation
@@ -122,7 +122,10 @@ class differentially_private_aggregate(GradientTransformation, reach=TREE, per_e
     ) -> tuple[PyTree, DifferentiallyPrivateAggregateState]:
         total, _ = per_example_global_norm_clip(updates, self.l2_norm_clip)
         clip, multiplier = (jnp.asarray(x, float) for x in (self.l2_norm_clip, self.noise_multiplier))
-        sums, key = noisy(total, clip * multiplier, state.key)
+        leaves, structure = jax.tree.flatten(total)
+        # The keys are Optax's, and so is the noise.
+        after, *keys = jax.random.split(jax.random.wrap_key_data(state.key), len(leaves) + 1)
+        sums = jax.tree.unflatten(structure, with_noise(leaves, clip * multiplier, keys))
         examples = max([x.shape[0] for x in jax.tree.leaves(updates)], default=1)
         mean = jax.tree.map(lambda s: s / max(examples, 1), sums)
-        return mean, DifferentiallyPrivateAggregateState(key)
+        return mean, DifferentiallyPrivateAggregateState(jax.random.key_data(after))

@@ -14,7 +14,7 @@ from gradtx.contract.hyperparameters import Hyperparameter
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Flag, Integer, is_array
-from gradtx.values.value import Value, static
+from gradtx.values.value import Value, behind, static
 
 __all__ = ["as_transformation", "foreign", "instead"]
 
@@ -30,6 +30,7 @@ def as_transformation(owner: str, name: str, value: Any) -> GradientTransformati
     Raises:
         TypeError: it is not a transformation.
     """
+    value = behind(value)
     if isinstance(value, GradientTransformation):
         return value
     pair = not isinstance(value, type) and hasattr(value, "init") and hasattr(value, "update")

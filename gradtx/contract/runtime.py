@@ -37,10 +37,12 @@ from gradtx.values.value import Value
 __all__ = [
     "HyperparamsState",
     "advance",
+    "at_step",
     "begin",
     "check_numbers",
     "held_in",
     "hyperparameters_of",
+    "levels_of",
     "numbers_of",
     "with_held",
 ]
@@ -87,12 +89,34 @@ def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, PyTree]) -> H
         chosen: names and numbers that are to be kept in the state.
     """
     start = numerics.counter()
-    memory = {name: level.start() for name, level in _of(tx, Adaptive)}
+    memory = {name: level.start() for name, level in levels_of(tx)}
     now, scheduled = _at(tx, start, memory)
     tuned = {name: jnp.asarray(number, jnp.result_type(float)) for name, number in chosen.items()}
     with as_looked_up():
         inner = now.init(params)
     return HyperparamsState(start, tuned, scheduled, memory, inner)
+
+
+def levels_of(tx: Transformation) -> list[tuple[str, Adaptive]]:
+    """The levels in `tx` that follow what training reports, by their names."""
+    return _of(tx, Adaptive)
+
+
+def at_step(
+    tx: Transformation, step: jax.Array | None, memory: list[PyTree], inner: PyTree
+) -> HyperparamsState:
+    """The state after so many updates.
+
+    Args:
+        tx: the transformation.
+        step: how many; None where no schedule is read.
+        memory: the states of its levels, in the order of `levels_of`.
+        inner: the transformation's own state.
+    """
+    levels = dict(zip([name for name, _ in levels_of(tx)], memory, strict=True))
+    step = numerics.counter() if step is None else step
+    _, scheduled = _at(tx, jnp.maximum(step - 1, 0), levels)
+    return HyperparamsState(step, {}, scheduled, levels, inner)
 
 
 def advance(
@@ -108,7 +132,7 @@ def advance(
         tx = _put(tx, lambda x: False, lambda name, number: tuned.get(name, number))
     memory = {
         name: level.follow(state.memory[name], **{n: v for n, v in extra.items() if n in reports(level)})
-        for name, level in _of(tx, Adaptive)
+        for name, level in levels_of(tx)
     }
     now, scheduled = _at(tx, state.step, memory)
     with as_looked_up():

@@ -13,13 +13,15 @@ from typing import Any
 
 import optax
 
-from gradtx.contract.foreign import foreign
+from gradtx.contract.foreign import as_transformation
 from gradtx.contract.transformation import GradientTransformation
 
 __all__ = ["as_optax", "from_optax"]
 
 
-def as_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArgs:
+def as_optax(
+    tx: GradientTransformation | optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
     """`tx` as Optax's pair of functions, which takes extra arguments.
 
     Equal transformations give the same object, so that a static jit argument does not retrace.
@@ -56,13 +58,11 @@ def from_optax(tx: Any) -> GradientTransformation:
     their names, and has no JSON.
 
     Args:
-        tx: Optax's transformation; one of gradtx is returned as it is.
+        tx: Optax's transformation; one of gradtx, or its value, is returned.
 
     Raises:
         TypeError: it is neither.
     """
-    if isinstance(tx, GradientTransformation):
-        return tx
-    if not isinstance(tx, optax.GradientTransformation):
+    if not isinstance(tx, (GradientTransformation, optax.GradientTransformation)):
         raise TypeError(f"from_optax: expected one of Optax's transformations, not {tx!r}.")
-    return foreign(tx.init, tx.update)
+    return as_transformation("from_optax", "tx", tx)

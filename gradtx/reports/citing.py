@@ -17,7 +17,7 @@ import jax
 from gradtx.contract.clock import is_transformation
 from gradtx.contract.foreign import instead
 from gradtx.reports.docstrings import sources
-from gradtx.values.value import Value
+from gradtx.values.value import Value, behind
 
 __all__ = ["cite", "references"]
 
@@ -37,6 +37,7 @@ def cite(tx: Value) -> str:
     Raises:
         TypeError: `tx` is neither.
     """
+    tx = behind(tx)
     if not isinstance(tx, Value):
         raise TypeError(f"cite: expected a transformation or a schedule, {instead(tx)}")
     known = references()

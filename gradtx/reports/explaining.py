@@ -22,7 +22,7 @@ from gradtx.rules.masks import everywhere
 from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree, leaf_names
 from gradtx.values import registry
-from gradtx.values.value import Value
+from gradtx.values.value import Value, behind
 
 __all__ = ["Explanation", "explain"]
 
@@ -91,6 +91,7 @@ def explain(tx: Value, params: PyTree | None = None) -> Explanation:
         TypeError: `tx` is neither a transformation nor a schedule.
         ValueError: the parameters do not fit a mask or a label.
     """
+    tx = behind(tx)
     if isinstance(tx, Schedule):
         return Explanation(_schedule("", tx))
     if not isinstance(tx, GradientTransformation):

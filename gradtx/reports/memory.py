@@ -22,6 +22,7 @@ from gradtx.reports.composition import Array, nbytes
 from gradtx.reports.tables import aligned, human_bytes
 from gradtx.states.names import places
 from gradtx.tree import PyTree, leaf_names, quoted
+from gradtx.values.value import behind
 
 __all__ = ["MemoryReport", "MemoryRow", "memory_report"]
 
@@ -121,6 +122,7 @@ def memory_report(
         ValueError: a number is out of its range.
         TypeError: a dtype is invalid, `tx` is not a transformation, or a leaf is not an array.
     """
+    tx = behind(tx)
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"memory_report: expected a transformation, {instead(tx)}")
     if devices < 1 or zero not in (0, 1, 2, 3):

@@ -14,6 +14,7 @@ from gradtx.contract.transformation import GradientTransformation
 from gradtx.states.names import places
 from gradtx.tree import MismatchError, PyTree
 from gradtx.tree import name as name_of
+from gradtx.values.value import behind
 
 __all__ = ["resume"]
 
@@ -46,6 +47,7 @@ def resume(
             needed; hyperparameters differ and `keep` does not say whose are meant.
         TypeError: `tx` is not a transformation.
     """
+    tx = behind(tx)
     if not isinstance(tx, GradientTransformation):
         raise TypeError(
             f"resume: expected the transformation to go on with, not {tx!r}: resume(tx, saved, params)."

@@ -112,7 +112,8 @@ def _train_step(loss: Callable[..., Any], tx: GradientTransformation, has_aux: b
 
 
 def _checked(owner: str, tx: Any) -> GradientTransformation:
-    return as_transformation(owner, "tx", tx)
+    # What stands for a value may keep its state in another form: it says what runs then.
+    return as_transformation(owner, "tx", getattr(tx, "__gradtx_runs__", tx))
 
 
 @functools.lru_cache(maxsize=64)  # each keeps its compiled programs alive

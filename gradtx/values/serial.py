@@ -20,7 +20,7 @@ import numpy as np
 from gradtx.values import registry
 from gradtx.values.equality import same
 from gradtx.values.kinds import is_traced
-from gradtx.values.value import Value
+from gradtx.values.value import Value, behind
 from gradtx.values.wording import nearest
 
 __all__ = ["VERSION", "from_json", "to_json"]
@@ -38,6 +38,7 @@ def to_json(value: Value, *, indent: int | None = None) -> str:
     Raises:
         TypeError: it holds a function or a traced number, which have no text; the field is named.
     """
+    value = behind(value)
     return json.dumps({"gradtx": VERSION, "value": _write(value, type(value).__name__)}, indent=indent)
 
 

@@ -31,7 +31,7 @@ from gradtx.values.equality import UnhashableError, hash_key, same
 from gradtx.values.kinds import Flag, Integer, Kind, Real, kind_of
 from gradtx.values.wording import nearest
 
-__all__ = ["Value", "accepted", "is_off", "kept", "optional", "per_class", "static"]
+__all__ = ["Value", "accepted", "behind", "is_off", "kept", "optional", "per_class", "static"]
 
 Result = TypeVar("Result")
 
@@ -76,6 +76,12 @@ def kept(f: Callable[[Any], Result], value: Value) -> Result:
         return facts[f]
     except KeyError:
         return facts.setdefault(f, f(value))
+
+
+def behind(x: Any) -> Any:
+    """The value that an object of another library stands for, which is its `__gradtx__`; else the object."""
+    found = getattr(x, "__gradtx__", None)
+    return found if isinstance(found, Value) else x
 
 
 def is_off(value: Any) -> bool:

@@ -26,8 +26,8 @@ This page is written by `python -m tests.interop.optax_names`; [migrating.md](mi
 
 OURS = """## gradtx's ({count})
 
-Optax's arguments in Optax's order; *more* are gradtx's own, by name. Where Optax has a function that makes a
-transformation or a schedule, gradtx has the class of that value, which is called alike.
+Optax's arguments in Optax's order; *more* are gradtx's own, by name. A *value* prints, compares, hashes and
+can be edited; a transformation is Optax's pair of functions at the same time.
 
 | name | is there | is here | arguments |
 |---|---|---|---|
@@ -41,10 +41,9 @@ They work with gradtx's.
 """
 
 TYPES = """
-## Optax's own: types ({count})
+## Optax's own: states and types ({count})
 
-Classes of Optax's states, and type aliases. gradtx's states have classes of their own, which answer to the
-names of Optax's fields, as `state[0].mu`, and to `optax.tree.get(state, "mu")`.
+Classes of Optax's states, in which the states here are too, what reads such states, and type aliases.
 
 """
 
@@ -72,6 +71,10 @@ OTHER_FUNCTIONS = {"multi_normal", "nnls", "scale_gradient", "monte_carlo"}
 """Functions elsewhere in Optax that make no transformation, and are no part of one."""
 
 
+OF_STATES = {"init_empty_state", "schedule_free_eval_params", "value_and_grad_from_state"}
+"""Functions that make or read a state."""
+
+
 class Row(NamedTuple):
     """One object of Optax's."""
 
@@ -90,7 +93,8 @@ class Row(NamedTuple):
             return "ours"
         if any(n.rpartition(".")[0] in NOT_OF_GRADIENTS or n in OTHER_FUNCTIONS for n in self.names):
             return "outside"
-        return "yet" if kind(self.theirs) == "function" else "types"
+        of_states = any(n.rpartition(".")[2] in OF_STATES for n in self.names)
+        return "yet" if kind(self.theirs) == "function" and not of_states else "types"
 
 
 def rows() -> list[Row]:
@@ -121,7 +125,7 @@ def kind(x: Any) -> str:
 
 def here(row: Row) -> str:
     """What gradtx has for it, in a word."""
-    return "value" if inspect.isclass(row.here) and hasattr(row.here, "replace") else kind(row.here)
+    return "value" if hasattr(getattr(row.here, "__gradtx__", row.here), "replace") else kind(row.here)
 
 
 def arguments(f: Any) -> list[tuple[str, Any]] | None:

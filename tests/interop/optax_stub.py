@@ -34,10 +34,14 @@ def file(at: str) -> pathlib.Path:
 
 
 def _imports(at: str) -> Iterator[tuple[str, str, str]]:
-    """(module, name there, name here) of all that a module has."""
+    """(module, name there, name here) of all that a module has; what makes a pair has an underscore here."""
     for name in names.listed(at):
         theirs, here = names.find(f"{at}.{name}".lstrip("."))
-        if here is theirs:
+        made = getattr(here, "__gradtx__", None)
+        if made is not None:
+            where = "gradtx" if getattr(gradtx, made.__name__, None) is made else made.__module__
+            yield where, made.__name__, f"_{name}"
+        elif here is theirs:
             yield f"optax.{at}".rstrip("."), name, name
         elif getattr(gradtx, here.__name__, None) is here:
             yield "gradtx", here.__name__, name
@@ -60,8 +64,12 @@ def text(at: str) -> str:
         for module, there, here in found
     ]
     own = [] if at else ["whose"]
-    exported = [f"    {name!r}," for name in sorted([*own, *(here for *_, here in found)])]
-    defined = "def whose(name: str) -> str: ...\n" if own else ""
+    makers = [here.removeprefix("_") for *_, here in found if here.startswith("_")]
+    exported = [f"    {name!r}," for name in sorted([*own, *(here.removeprefix("_") for *_, here in found)])]
+    defined = "\n".join(f"{name} = makes(_{name})" for name in makers) + "\n"
+    defined += "\ndef whose(name: str) -> str: ...\n" if own else ""
+    if makers:
+        lines.append("from gradtx.interop.optax.transformation import makes")
     code = HEAD + "\n".join(lines) + "\n\n__all__ = [\n" + "\n".join(exported) + "\n]\n\n" + defined
     for command in (["check", "--fix", "-q", "--select", "I"], ["format"]):
         code = subprocess.run(

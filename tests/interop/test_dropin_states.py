@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
+from typing import Any
 
 import chex
 import jax
@@ -15,157 +14,6 @@ import gradtx
 from gradtx.interop import optax
 
 PARAMS = {"w": jnp.asarray([[1.0, -2.0], [0.5, 4.0]]), "b": jnp.asarray([0.3, -0.1])}
-
-# Optax's names of the fields of its states, where they are trees like the parameters.
-MOMENTS = {
-    "scale_by_adam": ["mu", "nu"],
-    "scale_by_adamax": ["mu", "nu"],
-    "scale_by_amsgrad": ["mu", "nu", "nu_max"],
-    "scale_by_belief": ["mu"],
-    "scale_by_radam": ["mu", "nu"],
-    "scale_by_rms": ["nu"],
-    "scale_by_stddev": ["mu"],
-    "scale_by_rss": ["sum_of_squares"],
-    "scale_by_lion": ["mu"],
-    "scale_by_adadelta": ["e_g", "e_x"],
-    "scale_by_adan": ["g"],
-}
-
-
-def looked_up(library, tx, names: list[str], steps: int = 3):
-    """What the names are in a state after some steps."""
-    with jax.numpy_dtype_promotion("standard"):
-        state = tx.init(PARAMS)
-        for i in range(steps):
-            grads = jax.tree.map(lambda p, i=i: p * 0.1 * (i + 1), PARAMS)
-            _, state = tx.update(grads, state, PARAMS)
-        return {name: library.tree.get(state, name) for name in names}
-
-
-@pytest.mark.parametrize("name", MOMENTS)
-def test_a_moment_is_found_by_optaxs_name(name: str) -> None:
-    mine = looked_up(optax, getattr(optax, name)(), MOMENTS[name])
-    theirs = looked_up(peer, getattr(peer, name)(), MOMENTS[name])
-    chex.assert_trees_all_close(mine, theirs, rtol=2e-5)
-
-
-# Optax's names in states whose numbers may differ, where gradtx follows the paper.
-KEPT = {
-    "contrib.acprop": ["mu", "nu", "count"],
-    "contrib.cocob": ["init_particles", "subgradients", "reward"],
-    "contrib.dadapt_adamw": ["exp_avg", "exp_avg_sq", "grad_sum", "estim_lr", "count"],
-    "contrib.dog": ["init_params", "max_dist", "is_init_step", "sum_sq_norm_grads"],
-    "contrib.dowg": ["init_params", "estim_sq_dist", "weighted_sq_norm_grads"],
-    "contrib.madgrad": ["grad_sum_sq", "s", "x0", "count"],
-    "contrib.momo": ["exp_avg", "barf", "gamma", "lb", "count"],
-    "contrib.momo_adam": ["exp_avg", "exp_avg_sq", "count"],
-    "contrib.prodigy": ["exp_avg", "exp_avg_sq", "grad_sum", "params0", "estim_lr", "count"],
-    "contrib.sophia": ["mu", "nu", "count"],
-    "novograd": ["count"],
-    "rprop": ["step_sizes"],
-    "scale_by_factored_rms": ["v", "count"],
-    "noisy_sgd": ["rng_key"],
-}
-
-
-@pytest.mark.parametrize("name", KEPT)
-def test_what_optax_keeps_is_found_by_its_name(name: str) -> None:
-    at, _, last = name.rpartition(".")
-
-    def state(library):
-        make = getattr(getattr(library, at) if at else library, last)
-        with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"):
-            warnings.simplefilter("ignore")  # Optax asks for a key
-            try:
-                return make().init(PARAMS)
-            except TypeError:
-                return make(1.0).init(PARAMS)
-
-    ours, theirs = state(optax), state(peer)
-    for key in KEPT[name]:
-        mine, its = optax.tree.get(ours, key), peer.tree.get(theirs, key)
-        assert its is not None, key
-        assert mine is not None, key
-        if jax.tree.structure(its) == jax.tree.structure(PARAMS):
-            chex.assert_trees_all_equal_shapes(mine, its)
-
-
-def test_a_velocity_and_an_average_are_found_by_optaxs_names() -> None:
-    both = {
-        "trace": lambda library: library.sgd(0.1, momentum=0.9),
-        "ema": lambda library: library.ema(0.9),
-        "found_nan": lambda library: library.zero_nans(),
-        "m1": lambda library: library.contrib.ademamix(0.1),
-        "m2": lambda library: library.contrib.ademamix(0.1),
-    }
-    for name, make in both.items():
-        mine, theirs = looked_up(optax, make(optax), [name]), looked_up(peer, make(peer), [name])
-        chex.assert_trees_all_close(mine, theirs, rtol=2e-5)
-        assert theirs[name] is not None
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda lib: lib.adamw(lib.linear_schedule(0.1, 0.0, 10)),  # where Optax finds several counts
-        lambda lib: lib.chain(lib.adam(0.1), lib.add_noise(0.1, 0.5, key=0)),
-        lambda lib: lib.inject_hyperparams(lib.adam)(lib.linear_schedule(0.1, 0.0, 10)),
-        lambda lib: lib.MultiSteps(lib.adam(0.1), 1).gradient_transformation(),
-        lambda lib: lib.apply_if_finite(lib.adam(lib.linear_schedule(0.1, 0.0, 10)), 3),
-        lambda lib: lib.partition({"x": lib.adam(0.1), "y": lib.adam(0.2)}, {"w": "x", "b": "y"}),
-    ],
-)
-def test_count_is_the_one_step(make) -> None:
-    assert looked_up(optax, make(optax), ["count"]) == {"count": 3}
-
-
-def test_counters_that_count_different_updates_stay_apart() -> None:
-    tx = optax.chain(optax.MultiSteps(optax.adam(0.1), 2).gradient_transformation(), optax.adam(0.1))
-    state = tx.init(PARAMS)
-    for _ in range(3):
-        _, state = tx.update(PARAMS, state, PARAMS)
-    with pytest.raises(KeyError, match="'count' is the name of several values: choose by filtering"):
-        optax.tree.get(state, "count")
-    assert sorted(int(x) for _, x in optax.tree.get_all_with_path(state, "count")) == [1, 3]
-    inner = optax.tree.get(
-        state, "count", filtering=lambda path, _: any(getattr(k, "name", "") == "inner" for k in path)
-    )
-    assert inner == 1
-    assert optax.tree.get(state, "mini_step") == 1
-    assert optax.tree.get(state, "gradient_step") == 1
-
-
-def test_the_rate_is_found_by_name() -> None:
-    schedule = optax.linear_schedule(1.0, 0.0, 10)
-    for tx in (optax.adamw(schedule), optax.inject_hyperparams(optax.adamw)(schedule)):
-        found = looked_up(optax, tx, ["count"], 4)
-        assert found["count"] == 4
-        state = tx.init(PARAMS)
-        for _ in range(4):
-            _, state = tx.update(PARAMS, state, PARAMS)
-        rates = optax.tree.get_all_with_path(state, "learning_rate", lambda _, x: isinstance(x, jax.Array))
-        assert [float(rate) for _, rate in rates] == [pytest.approx(0.7)]  # what the fourth update used
-    state = gradtx.tunable(optax.adamw(0.5), "learning_rate").init(PARAMS)
-    assert optax.tree.get(state, "learning_rate") == 0.5
-    assert optax.tree.get(state, "adamw.learning_rate") == 0.5
-    assert optax.tree.get(optax.adamw(0.5).init(PARAMS), "learning_rate", default=7) == 7
-
-
-def test_values_are_set_by_name_with_the_dtypes_kept() -> None:
-    tx = gradtx.tunable(optax.adamw(0.5), "learning_rate")
-    state = tx.init(PARAMS)
-    changed = optax.tree.set(state, learning_rate=0.25, count=9)
-    chex.assert_trees_all_equal_shapes_and_dtypes(changed, state)
-    assert optax.tree.get(changed, "learning_rate") == 0.25
-    assert {int(x) for x in jax.tree.leaves(changed) if x.dtype == jnp.int32} == {9}, "all its counters"
-    updates, _ = jax.jit(tx.update)(PARAMS, changed, PARAMS)
-    whole, _ = tx.update(PARAMS, optax.tree.set(state, count=9), PARAMS)
-    chex.assert_trees_all_close(updates, jax.tree.map(lambda u: u / 2, whole), rtol=1e-6)
-    ones = jax.tree.map(jnp.ones_like, PARAMS)
-    chex.assert_trees_all_equal(optax.tree.get(optax.tree.set(state, mu=ones), "mu"), ones)
-    with pytest.raises(KeyError, match="nothing in this tree has the name 'momentum'"):
-        optax.tree.set(state, momentum=0.9)
-
 
 COUNTING = ["adam", "adamw", "nadam", "adabelief", "amsgrad", "adamax", "lamb"]
 """Optimizers that debias by the step: where it is set, they debias by that."""
@@ -199,41 +47,51 @@ def test_a_name_that_optaxs_state_has_not_is_not_found_in_a_part_of_it() -> None
             tx = getattr(tx, part)
         state = tx(0.1).init(PARAMS)
         assert optax.tree.get(state, "ema") is None, name
-        with pytest.raises(KeyError, match="nothing in this tree has the name 'ema'"):
+        with pytest.raises(KeyError, match="ema"):
             optax.tree.set(state, ema=2.0)
 
 
-def test_names_that_are_in_a_tree_are_found_as_optax_finds_them() -> None:
-    tree = {"a": {"a": 1.0, "c": (2, None)}, "b": {"a": 3}, "d": peer.ScaleByRmsState(nu=4.0)}
-    for key in ("a", "c", "nu", "ScaleByRmsState", "none"):
-        assert optax.tree.get_all_with_path(tree, key) == peer.tree.get_all_with_path(tree, key)
-        ours = functools.partial(optax.tree.set, tree, lambda _, x: not isinstance(x, dict))
-        theirs = functools.partial(peer.tree.set, tree, lambda _, x: not isinstance(x, dict))
-        if key != "none":
-            assert ours(**{key: 5}) == theirs(**{key: 5})
-    assert optax.tree.set({"a": 1, "b": [{"a": 3}]}, a=5) == {"a": 5, "b": [{"a": 5}]}  # Optax leaves the 3
-    state = optax.adam(0.1).init(PARAMS)
-    assert len(optax.tree.get_all_with_path(state, "mean")) == 2, "gradtx's own name"
-    assert optax.tree.get(jnp.ones(3), "mu") is None
-    assert optax.tree.get((), 0) is None
+def test_importing_the_drop_in_leaves_gradtxs_states_as_they_are() -> None:
+    state = gradtx.adam(0.1).init(PARAMS)
+    assert not hasattr(state[0], "mu")
+    assert state[0].count("x") == 0, "a tuple's own"
 
 
-def test_states_answer_to_optaxs_names_as_attributes() -> None:
-    state = optax.adam(optax.linear_schedule(0.1, 0.0, 10)).init(PARAMS).inner
-    chex.assert_trees_all_equal(state[0].mu, jax.tree.map(jnp.zeros_like, PARAMS))
-    assert state[0].count == 0
-    masked = optax.masked(optax.sgd(0.1, 0.9), True).init(PARAMS)
-    chex.assert_trees_all_equal(masked.inner_state[0].trace, jax.tree.map(jnp.zeros_like, PARAMS))
-    with pytest.raises(AttributeError, match="'MaskedState' object has no attribute 'mu'"):
-        _ = masked.mu
-    steps = optax.MultiSteps(optax.adam(0.1), 2)
+def test_positions_fields_and_replacing_are_optaxs() -> None:
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(optax.linear_schedule(0.1, 0.0, 10)))
+    state = tx.init(PARAMS)
+    assert state[1][0].count == state[1][2].count == 0
+    ones = jax.tree.map(jnp.ones_like, PARAMS)
+    inner = (state[1][0]._replace(mu=ones), *state[1][1:])
+    _, after = jax.jit(chex.assert_max_traces(tx.update, 1))(PARAMS, (state[0], inner), PARAMS)
+    assert isinstance(after[1][0], peer.ScaleByAdamState)
+    assert (after[1][0].mu["w"] > 0.7).all()
+    steps = optax.MultiSteps(optax.adam(0.1), 4)
     state = steps.init(PARAMS)
-    _, state = steps.update(PARAMS, state, PARAMS)
-    assert (state.mini_step, state.gradient_step) == (1, 0)
-    chex.assert_trees_all_equal(state.acc_grads, PARAMS)
-    plain = optax.EmptyState()
-    assert plain.count("x") == 0, "a tuple's own, where nothing is counted"
-    assert state._fields[0] == "micro_step"
+    for gradient, mean in ((1.0, 1.0), (3.0, 2.0), (8.0, 4.0)):
+        _, state = steps.update(jax.tree.map(lambda p, g=gradient: g + 0 * p, PARAMS), state, PARAMS)
+        chex.assert_trees_all_equal(state.acc_grads, jax.tree.map(lambda p, m=mean: m + 0 * p, PARAMS))
+
+
+def compiled(tx: Any, params: Any) -> Any:
+    state = tx.init(params)
+    step = jax.jit(tx.update, donate_argnums=(0, 1)).lower(params, state, params).compile()
+    cost = step.cost_analysis()
+    return (cost[0] if isinstance(cost, list) else cost)["bytes accessed"], step.memory_analysis()
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "sgd", "adafactor", "contrib.prodigy"])
+def test_the_classes_cost_nothing_in_the_compiled_program(name: str) -> None:
+    """But for a counter, which gradtx has twice in Adam and not at all in Lion."""
+    params = {"w": jnp.ones((256, 256)), "b": jnp.ones(256)}
+    mine = optax
+    for part in name.split("."):
+        mine = getattr(mine, part)
+    (bytes_here, here), (bytes_there, there) = (
+        compiled(tx, params) for tx in (mine(0.1), getattr(gradtx, name.split(".")[-1])(0.1))
+    )
+    assert abs(bytes_here - bytes_there) <= 128  # some scalars
+    assert here.temp_size_in_bytes <= there.temp_size_in_bytes + 128
 
 
 # ---------------------------------------------------------------- inject_hyperparams

@@ -15,7 +15,6 @@ from typing import Any
 import optax as _optax
 
 from gradtx.interop.bridge import as_optax, from_optax
-from gradtx.interop.optax import lookup as _lookup
 from gradtx.interop.optax import names as _names
 
 # What `import *` takes: Optax's list, and what is here besides.
@@ -26,8 +25,6 @@ for _at, _module in _names.MODULES.items():
     sys.modules[_module.__name__] = _module
     if "." not in _at:
         globals()[_at] = _module
-
-_lookup.answer_to_optax_names()
 
 
 def whose(name: str) -> str:

@@ -7,16 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 import gradtx
 from gradtx import numerics
+from gradtx.combine.chains import chain as in_order
 from gradtx.contract.hyperparameters import Number
-from gradtx.contract.transformation import GradientTransformation
-from gradtx.interop.optax import lookup
+from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.interop.optax.fast_and_slow import LookaheadParams, lookahead
 from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
-from gradtx.interop.optax.pairs import GradientTransformation as Pair
-from gradtx.interop.optax.pairs import GradientTransformationExtraArgs
+from gradtx.interop.optax.transformation import Transformation, plain
 from gradtx.rules.by_path import select
 from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
@@ -136,11 +136,6 @@ def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) ->
     return gradtx.unitwise_clip(g_norm, max_norm, grad)
 
 
-def init_empty_state(params: PyTree) -> gradtx.EmptyState:
-    """The `init` of a transformation that remembers nothing."""
-    return gradtx.EmptyState()
-
-
 def global_norm(updates: PyTree) -> jax.Array:
     """`gradtx.tree.global_norm`: finite wherever the norm itself is."""
     return gradtx.tree.global_norm(updates)
@@ -191,7 +186,7 @@ def selective_transform(optimizer: Any, *, freeze_mask: Any) -> GradientTransfor
     def label(params: PyTree) -> PyTree:
         return jax.tree.map(lambda frozen: labels[bool(frozen)], select(freeze_mask, params))
 
-    return gradtx.partition({"train": optimizer, "freeze": gradtx.freeze()}, label)
+    return gradtx.partition({"train": optimizer, "freeze": gradtx.set_to_zero()}, label)
 
 
 def reduce_on_plateau(
@@ -220,9 +215,17 @@ class MultiSteps:
         should_skip_update_fn: Callable[..., Any] | None = None,
         accumulator_dtype: Any = "float32",
     ) -> None:
-        self._tx = gradtx.accumulate(
-            opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype
+        self._opt = opt
+        self._tx = Transformation(
+            gradtx.accumulate(
+                plain(opt), every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype
+            )
         )
+
+    @property
+    def inner_opt(self) -> Any:
+        """The optimizer that is given the mean."""
+        return self._opt
 
     def init(self, params: PyTree) -> Any:
         """The state before the first update."""
@@ -234,24 +237,66 @@ class MultiSteps:
 
     def has_updated(self, state: Any) -> jax.Array:
         """Whether the last micro-batch completed an update."""
-        return gradtx.has_updated(state)
+        return (state.mini_step == 0) & (state.gradient_step > 0)
 
-    def gradient_transformation(self) -> GradientTransformation:
+    def gradient_transformation(self) -> Transformation:
         """The transformation itself, which this only holds."""
         return self._tx
 
 
+class grouped(Composite):
+    """A chain in a chain, whose states Optax keeps in a tuple of their own.
+
+    Args:
+        parts: transformations.
+    """
+
+    parts: tuple[GradientTransformation, ...]
+
+    def __init__(self, *parts: GradientTransformation) -> None:
+        object.__setattr__(self, "parts", parts)
+        self._expansion()
+
+    def _arguments(self) -> Any:
+        return ((None, part) for part in self.parts)
+
+    @classmethod
+    def _rebuild(cls, fields: dict[str, Any]) -> grouped:
+        return cls(*fields["parts"])
+
+    def expand(self) -> GradientTransformation:
+        return in_order(*self.parts)
+
+
+def chain(*args: Any) -> GradientTransformation:
+    """`gradtx.chain`; a chain among the parts stays one, as its state does in Optax."""
+    return in_order(*(grouped(*part.parts) if isinstance(part, in_order) else part for part in args))
+
+
+class _Either(type):
+    """Answers `isinstance` for both libraries' stand-ins."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, (gradtx.MaskedNode, optax.MaskedNode))
+
+
+class MaskedNode(metaclass=_Either):
+    """Stands where a masked transformation sees no leaf: Optax's in a state, gradtx's among updates."""
+
+    def __new__(cls) -> Any:
+        return optax.MaskedNode()
+
+
 _SHARED = {
-    "GradientTransformation": Pair,
-    "GradientTransformationExtraArgs": GradientTransformationExtraArgs,
     "LookaheadParams": LookaheadParams,
+    "MaskedNode": MaskedNode,
     "MultiSteps": MultiSteps,
     "add_decayed_weights": add_decayed_weights,
     "add_noise": add_noise,
     "bias_correction": bias_correction,
+    "chain": chain,
     "ema": ema,
     "global_norm": global_norm,
-    "init_empty_state": init_empty_state,
     "inject_hyperparams": inject_hyperparams,
     "inject_stateful_hyperparams": inject_stateful_hyperparams,
     "lookahead": lookahead,
@@ -273,10 +318,5 @@ ADAPTERS: dict[str, dict[str, Any]] = {
         "reduce_on_plateau": reduce_on_plateau,
     },
     "transforms": {"unitwise_clip": unitwise_clip},
-    "tree_utils": {
-        "tree_get": lookup.tree_get,
-        "tree_get_all_with_path": lookup.tree_get_all_with_path,
-        "tree_set": lookup.tree_set,
-    },
 }
 """The module in Optax -> the name there -> ours; other ways to the same object follow by themselves."""

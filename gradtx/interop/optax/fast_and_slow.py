@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-from optax import LookaheadState
+from optax import GradientTransformationExtraArgs, LookaheadState
 
 import gradtx
 from gradtx import tree
-from gradtx.interop.optax.pairs import GradientTransformationExtraArgs
+from gradtx.interop.optax.transformation import Transformation, plain
 from gradtx.tree import PyTree
 from gradtx.wrappers import lookahead as ours
 
@@ -42,7 +42,7 @@ def lookahead(
         slow_step_size: how far the slow weights go towards the fast ones, in [0, 1].
         reset_state: begin with a new state of the fast optimizer whenever they have come together.
     """
-    tx = gradtx.lookahead(fast_optimizer, sync_period, slow_step_size, reset_state)
+    tx = Transformation(gradtx.lookahead(plain(fast_optimizer), sync_period, slow_step_size, reset_state))
 
     def init(params: PyTree) -> Any:
         both = isinstance(params, LookaheadParams)

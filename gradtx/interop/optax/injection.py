@@ -30,6 +30,8 @@ from gradtx.contract.extras import reports
 from gradtx.contract.facts import read_by
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.interop.bridge import from_optax
+from gradtx.interop.optax.states.codec import Convert, Way, inward, known, outward
+from gradtx.interop.optax.transformation import Transformation, makes
 from gradtx.schedules.schedule import Adaptive, as_schedule, read
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Kind, Maybe, Real, as_looked_up, kind_of
@@ -70,7 +72,8 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
         numbers = {name: self._number(name, state.hyperparams[name]) for name in self.numbers}
         memory = state.hyperparams_states
         before = {n: _follow(s, memory[n], extra) for n, s in self.scheduled.items()}
-        numbers |= {name: self._level(name, before[name], extra) for name in self.scheduled}
+        for name in self.scheduled:
+            numbers[name] = self._level(name, before[name], extra).astype(state.hyperparams[name].dtype)
         with as_looked_up():
             tx = self._made(numbers)
             updates, inner = tx.update(updates, state.inner_state, params, **read_by(tx, extra))
@@ -78,7 +81,13 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
         return updates, State(numerics.safe_increment(state.count), numbers, after, inner)
 
     def _made(self, numbers: dict[str, Any]) -> GradientTransformation:
-        return from_optax(self.factory(**self.others, **numbers))
+        made = self.factory(**self.others, **numbers)
+        return made.running if isinstance(made, Transformation) else from_optax(made)
+
+    def numbers_in(self, state: State) -> dict[str, Any]:
+        """The numbers that are set in a state, in its dtypes, and what the schedules said last."""
+        self._check(state.hyperparams)
+        return {n: self._number(n, x) if n in self.numbers else x for n, x in state.hyperparams.items()}
 
     def _number(self, name: str, value: Any) -> jax.Array:
         """`value` as an array: a number that is set in place, perhaps of Python, keeps the state's dtype."""
@@ -111,6 +120,20 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
                     f"{self.factory.__name__}.{nearest(name, known)} There: {', '.join(known) or 'none'}."
                 )
 
+
+def _injected_out(tx: injected, state: State, way: Way) -> Any:
+    with as_looked_up():
+        made = tx._made(state.hyperparams)
+        return state._replace(inner_state=outward(made, state.inner_state, way.into(tx)))
+
+
+def _injected_back(tx: injected, state: State, way: Way) -> Any:
+    with as_looked_up():
+        made = tx._made(tx.numbers_in(state))
+        return state._replace(inner_state=inward(made, state.inner_state, way.into(tx)))
+
+
+known[injected] = Convert(_injected_out, _injected_back)
 
 # Optax's class has no public name. Its form is asked for, not an array: that would start JAX's backend.
 WrappedState = type(jax.eval_shape(optax.schedules.WrappedSchedule(lambda step: step).init))
@@ -166,8 +189,9 @@ def inject_hyperparams(
             f"inject_hyperparams(static_args={name!r}): {inner_factory.__name__} has no such argument."
             f"{nearest(name, signature.parameters)}"
         )
-    declared = _declared(inner_factory)
+    declared = _declared(inspect.unwrap(inner_factory))
 
+    @makes
     @functools.wraps(inner_factory, updated=())
     def factory(*args: Any, **kwargs: Any) -> GradientTransformation:
         bound = signature.bind(*args, **kwargs)
@@ -202,7 +226,7 @@ def _guess(value: Any) -> str:
     """The role of an argument that nothing is known of, by what was given for it."""
     if isinstance(value, (gradtx.Schedule, optax.schedules.StatefulSchedule)):
         return "schedule"
-    if isinstance(value, (bool, np.bool_, type, GradientTransformation)):
+    if isinstance(value, (bool, np.bool_, type, GradientTransformation, optax.GradientTransformation)):
         return "other"
     if isinstance(value, (int, float, jax.Array, np.ndarray, np.generic)):
         dtype = jnp.result_type(value)

@@ -18,6 +18,7 @@ import optax
 
 import gradtx
 from gradtx.interop.optax import adapters
+from gradtx.interop.optax.transformation import makes
 
 __all__ = ["MODULES", "Names", "every", "find", "listed", "public", "resolve"]
 
@@ -29,6 +30,8 @@ _OTHER_CONCEPT = {
     "Schedule",  # the type of a function of the step
     "bias_correction",  # a function of a moment
     "lookahead",  # of parameters that hold both weights
+    "schedule_free_eval_params",  # reads a state, which is Optax's here
+    "value_and_grad_from_state",  # the same
 }
 
 
@@ -61,14 +64,24 @@ def _ours() -> dict[int, Any]:
     for at in _SAME_WORDS:
         library = _LIBRARIES.get(at)
         for name in public(library):
-            if hasattr(gradtx, name) and name not in _OTHER_CONCEPT:
-                found[id(_quietly(library, name))] = getattr(gradtx, name)
+            ours = getattr(gradtx, name, None)
+            state = hasattr(ours, "_fields")  # the drop-in's states are Optax's
+            if ours is not None and name not in _OTHER_CONCEPT and not state:
+                found[id(_quietly(library, name))] = _here(ours)
     for at, mapping in adapters.ADAPTERS.items():
         for name, ours in mapping.items():
             theirs = _quietly(_LIBRARIES.get(at), name)
             if theirs is not None:  # of another version, this name may be missing
-                found[id(theirs)] = ours
+                found[id(theirs)] = _here(ours)
     return found
+
+
+def _here(ours: Any) -> Any:
+    """What makes a transformation makes it in Optax's form here."""
+    if inspect.isclass(ours):
+        return makes(ours) if issubclass(ours, gradtx.GradientTransformation) else ours
+    hints = getattr(ours, "__annotations__", {})
+    return makes(ours) if str(hints.get("return")) == "GradientTransformation" else ours
 
 
 _OURS = _ours()

@@ -11,6 +11,8 @@ from optax.tree import (
     div,
     dtype,
     full_like,
+    get,
+    get_all_with_path,
     max,
     min,
     mul,
@@ -19,6 +21,7 @@ from optax.tree import (
     random_like,
     real,
     scale,
+    set,
     size,
     split_key_like,
     sub,
@@ -36,9 +39,6 @@ from gradtx.interop.optax.adapters import (
     update_moment,
     update_moment_per_elem_norm,
 )
-from gradtx.interop.optax.lookup import tree_get as get
-from gradtx.interop.optax.lookup import tree_get_all_with_path as get_all_with_path
-from gradtx.interop.optax.lookup import tree_set as set
 
 __all__ = [
     "add",

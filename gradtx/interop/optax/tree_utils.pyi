@@ -13,6 +13,8 @@ from optax.tree_utils import (
     tree_div,
     tree_dtype,
     tree_full_like,
+    tree_get,
+    tree_get_all_with_path,
     tree_max,
     tree_min,
     tree_mul,
@@ -21,6 +23,7 @@ from optax.tree_utils import (
     tree_random_like,
     tree_real,
     tree_scale,
+    tree_set,
     tree_size,
     tree_split_key_like,
     tree_sub,
@@ -36,7 +39,6 @@ from gradtx.interop.optax.adapters import bias_correction as tree_bias_correctio
 from gradtx.interop.optax.adapters import update_infinity_moment as tree_update_infinity_moment
 from gradtx.interop.optax.adapters import update_moment as tree_update_moment
 from gradtx.interop.optax.adapters import update_moment_per_elem_norm as tree_update_moment_per_elem_norm
-from gradtx.interop.optax.lookup import tree_get, tree_get_all_with_path, tree_set
 
 __all__ = [
     "NamedTupleKey",
