@@ -17,6 +17,7 @@ __all__ = [
     "Decay",
     "DtypeName",
     "Hyperparameter",
+    "KeptShare",
     "NonNegative",
     "Number",
     "Positive",
@@ -63,7 +64,7 @@ class _Dtype:
         return dtype.name
 
 
-Scalar = float | jax.Array | np.ndarray | np.number | Schedule | Callable[[jax.Array], jax.Array]
+Scalar = float | jax.Array | np.ndarray | np.number | Schedule | Callable[[jax.Array], jax.typing.ArrayLike]
 """A number's field takes a number, an array (traced, or a sweep's), a schedule or a function."""
 
 Number = Annotated[Scalar, Hyperparameter()]
@@ -81,6 +82,9 @@ Decay = Annotated[
     Hyperparameter(0, 1, open_high=True, why="1 would never leave its start"),
 ]
 """β of an exponential average, in [0, 1)."""
+
+KeptShare = Annotated[Scalar, Hyperparameter(0, 1)]
+"""How much of a sum is kept, in [0, 1]; 1 keeps all of it."""
 
 PositiveDecay = Annotated[
     float | jax.Array | Schedule,

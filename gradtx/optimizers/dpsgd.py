@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gradtx.atoms.privacy import differentially_private_aggregate
 from gradtx.combine import chain
-from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
+from gradtx.contract.hyperparameters import KeptShare, NonNegative, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.sgd import need_momentum, sgd
 from gradtx.values.keys import Key
@@ -31,7 +31,7 @@ class dpsgd(Composite):
         l2_norm_clip: C, at least 0: the norm to which each example's gradient is clipped.
         noise_multiplier: σ, at least 0; what it is worth in ε and δ an accountant says.
         seed: a whole number or a key of jax.random, for the noise.
-        momentum: μ, in [0, 1); None keeps no velocity.
+        momentum: μ, in [0, 1]; None keeps no velocity.
         nesterov: look one step ahead, as in `sgd`.
 
     Raises:
@@ -42,7 +42,7 @@ class dpsgd(Composite):
     l2_norm_clip: NonNegative
     noise_multiplier: NonNegative
     seed: Key = static()
-    momentum: Decay | None = None
+    momentum: KeptShare | None = None
     nesterov: bool = static(default=False)
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from gradtx.atoms.moments import trace
 from gradtx.atoms.norms import trust_ratio
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.contract.hyperparameters import Decay, NonNegative, Positive, Rate
+from gradtx.contract.hyperparameters import KeptShare, NonNegative, Positive, Rate
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation, need_params
 from gradtx.rules.by_path import select
@@ -90,7 +90,7 @@ class lars(Composite):
         trust_coefficient: η, above 0: how far a leaf may move, relative to its size.
         eps: ε, at least 0.
         trust_ratio_mask: the leaves that are scaled; True is all.
-        momentum: β, in [0, 1).
+        momentum: β, in [0, 1].
         nesterov: look one step ahead.
         joint_norm: divide by ‖g + w θ‖ + ε, as Optax does.
 
@@ -104,7 +104,7 @@ class lars(Composite):
     trust_coefficient: Positive = 0.001
     eps: NonNegative = optional(default=0.0)
     trust_ratio_mask: Mask = static(default=True)
-    momentum: Decay = 0.9
+    momentum: KeptShare = 0.9
     nesterov: bool = static(default=False)
     joint_norm: bool = static(default=False, kw_only=True)
 

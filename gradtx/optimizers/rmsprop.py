@@ -18,7 +18,7 @@ from __future__ import annotations
 from gradtx.atoms.moments import bias_correction, divide_by_root, ema, squared_deviation
 from gradtx.atoms.pointwise import square
 from gradtx.combine import chain
-from gradtx.contract.hyperparameters import Decay, NonNegative, Rate
+from gradtx.contract.hyperparameters import Decay, KeptShare, NonNegative, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.sgd import need_momentum, sgd
 from gradtx.values.value import static
@@ -96,7 +96,7 @@ class rmsprop(Composite):
         initial_scale: v₀, at least 0.
         eps_in_sqrt: add ε inside the root, as TensorFlow does; False adds it outside.
         centered: divide by the standard deviation instead of the root mean square.
-        momentum: μ of a velocity of the scaled gradients, in [0, 1); None keeps none.
+        momentum: μ of a velocity of the scaled gradients, in [0, 1]; None keeps none.
         nesterov: let that velocity look one step ahead.
         bias_correction: divide each average by the weight that it has gathered.
         rate_inside: multiply by the learning rate before the velocity, as Optax and TensorFlow do;
@@ -112,7 +112,7 @@ class rmsprop(Composite):
     initial_scale: NonNegative = 0.0
     eps_in_sqrt: bool = static(default=True)
     centered: bool = static(default=False)
-    momentum: Decay | None = None
+    momentum: KeptShare | None = None
     nesterov: bool = static(default=False)
     bias_correction: bool = static(default=False)
     rate_inside: bool = static(default=True, kw_only=True)

@@ -29,7 +29,7 @@ from typing import Any
 from gradtx.atoms.moments import dampen, trace
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.contract.hyperparameters import Decay, DtypeName, Rate
+from gradtx.contract.hyperparameters import Decay, DtypeName, KeptShare, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.values.value import is_off, optional, static
 
@@ -48,7 +48,7 @@ class sgd(Composite):
 
     Args:
         learning_rate: λ, a number or a schedule.
-        momentum: μ, in [0, 1), usually 0.9; None keeps no velocity, and no state.
+        momentum: μ, in [0, 1], usually 0.9; None keeps no velocity, and no state.
         nesterov: look one step ahead by stepping along μ vₜ + gₜ.
         accumulator_dtype: of the velocity; None is the parameters', at least float32.
         dampening: τ, in [0, 1): scales every gradient but the first by 1 - τ, as in PyTorch. With a number,
@@ -61,7 +61,7 @@ class sgd(Composite):
     """
 
     learning_rate: Rate
-    momentum: Decay | None = None
+    momentum: KeptShare | None = None
     nesterov: bool = static(default=False)
     accumulator_dtype: DtypeName | None = static(default=None)
     dampening: Decay | None = optional(default=None, kw_only=True)

@@ -14,7 +14,7 @@ momentum of its experiments. There ε is 0 and 0 / 0 is 0. https://arxiv.org/abs
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,17 +23,13 @@ from gradtx import numerics, tree
 from gradtx.atoms.moments import ema
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
-from gradtx.contract.hyperparameters import Decay, Hyperparameter, NonNegative, Rate
+from gradtx.contract.hyperparameters import Decay, KeptShare, NonNegative, Rate
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
-from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree
 from gradtx.values.value import optional
 
 __all__ = ["divide_by_cover_root", "scale_by_sm3", "sm3"]
-
-KeptShare = Annotated[float | jax.Array | Schedule, Hyperparameter(0, 1)]
-"""β of a sum that may forget, in [0, 1]; 1 forgets nothing."""
 
 
 class CoverState(NamedTuple):

@@ -8,6 +8,7 @@ Optax imports every name from where it is: gradtx's, with their fields and types
 
 from __future__ import annotations
 
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -38,7 +39,9 @@ def _imports(at: str) -> Iterator[tuple[str, str, str]]:
     for name in names.listed(at):
         theirs, here = names.find(f"{at}.{name}".lstrip("."))
         made = getattr(here, "__gradtx__", None)
-        if made is not None:
+        if inspect.isclass(made) and issubclass(made, gradtx.Schedule):  # it takes what Optax's takes
+            yield f"optax.{at}".rstrip("."), name, name
+        elif made is not None:
             where = "gradtx" if getattr(gradtx, made.__name__, None) is made else made.__module__
             yield where, made.__name__, f"_{name}"
         elif here is theirs:

@@ -58,7 +58,7 @@ def test_every_public_name_of_optax_is_there() -> None:
 
 def test_whatever_way_leads_to_a_name_it_is_the_same() -> None:
     assert optax.transforms.ema is optax.ema
-    assert optax.schedules.cosine_decay_schedule is gradtx.cosine_decay_schedule
+    assert optax.schedules.cosine_decay_schedule is optax.cosine_decay_schedule
     assert optax.tree.get is peer.tree.get, "states are Optax's here"
     assert optax.whose("transforms.trace") == "gradtx"
     assert optax.tree.scale is peer.tree.scale, "not gradtx.scale, which is a transformation"
@@ -325,3 +325,67 @@ def test_importing_everything_gives_what_optaxs_gives() -> None:
     assert {"as_optax", "from_optax", "whose"} <= set(mine)
     assert mine["adam"] is optax.adam
     assert mine["l2_loss"] is peer.l2_loss
+
+
+STEPS = [
+    "cosine_decay_schedule(1.0, 1e1)",
+    "exponential_decay(1.0, 10.0, 0.9, transition_begin=3.0)",
+    "join_schedules([lib.constant_schedule(1.0), lib.constant_schedule(2.0)], [5.0])",
+    "linear_schedule(1.0, 0.0, 0)",
+    "piecewise_constant_schedule(1.0, {5.0: 0.1})",
+    "polynomial_schedule(1.0, 0.0, 2, 0)",
+    "sgdr_schedule([dict(init_value=0.0, peak_value=1.0, decay_steps=1e1, warmup_steps=3.0)])",
+    "warmup_constant_schedule(0.0, 1.0, 0)",
+    "warmup_cosine_decay_schedule(0.0, 1.0, 0, 10)",
+    "warmup_cosine_decay_schedule(0.0, 1.0, 0.1 * 25, 10)",
+    "warmup_cosine_decay_schedule(0.0, 1.0, 3.0, 1e1)",
+    "cosine_decay_schedule(1.0, 2**40)",
+]
+NO_COUNT = {3, 5, 7, 9, 11}  # a fraction, no steps, or more than 32 bits: Optax's own function
+
+
+@pytest.mark.parametrize("number", range(len(STEPS)))
+def test_step_counts_are_those_of_programs(number: int) -> None:
+    """Floats, fractions, none, arrays of steps as people plot them: the same levels as Optax's."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        mine, theirs = (eval(f"lib.{STEPS[number]}", {"lib": library}) for library in (optax, peer))
+        steps = np.arange(15)
+        found = np.broadcast_to(np.asarray(mine(steps)), steps.shape)
+        np.testing.assert_allclose(found, np.broadcast_to(theirs(steps), steps.shape), atol=1e-6)
+        optax.sgd(mine).init(PARAMS)
+    assert isinstance(mine, gradtx.Schedule) != (number in NO_COUNT)
+
+
+def test_what_means_nothing_is_refused() -> None:
+    for wrong in (-5, float("nan")):
+        with pytest.raises((TypeError, ValueError), match="decay_steps"):
+            optax.cosine_decay_schedule(1.0, wrong)
+
+
+@pytest.mark.parametrize("name", ["clip", "clip_by_global_norm", "clip_by_block_rms"])
+def test_an_infinite_bound_is_none(name: str) -> None:
+    tx = getattr(optax, name)(float("inf"))
+    updates, _ = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+    chex.assert_trees_all_equal(updates, PARAMS)
+
+
+def test_a_plateau_without_patience_is_optaxs_own() -> None:
+    for library in (optax, peer):
+        tx = library.contrib.reduce_on_plateau(0.5, patience=0)
+        state = tx.init(PARAMS)
+        with jax.numpy_dtype_promotion("standard"):
+            _, state = tx.update(PARAMS, state, PARAMS, value=1.0)
+        assert isinstance(state, peer.contrib.ReduceLROnPlateauState)
+        assert state.scale == 0.5
+
+
+def test_noise_of_a_seed_is_optaxs() -> None:
+    grads = jax.tree.map(lambda p: jnp.stack([p, 2 * p, -p]), PARAMS)
+    ends = []
+    for library in (optax, peer):
+        with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"):
+            warnings.simplefilter("ignore")  # Optax asks for a key
+            tx = library.contrib.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=0.5, seed=3)
+            _, state = tx.update(grads, tx.init(PARAMS), PARAMS)
+            ends.append(tx.update(grads, state, PARAMS)[0])
+    chex.assert_trees_all_close(*ends, rtol=1e-5)

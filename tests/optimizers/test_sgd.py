@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,13 +65,20 @@ def test_only_dampening_that_is_on_has_a_counter() -> None:
         ({"nesterov": True}, r"sgd\(nesterov=True\): without momentum"),
         ({"dampening": 0.5}, r"sgd\(dampening=0.5\): without momentum"),
         ({"momentum": 0.9, "nesterov": True, "dampening": 0.5}, "dampening must be 0"),
-        ({"momentum": 1.0}, "momentum must be in"),
+        ({"momentum": 1.1}, "momentum must be in"),
         ({"momentum": 0.9, "dampening": 1.0}, "dampening must be in"),
     ],
 )
 def test_what_would_do_nothing_or_diverge_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gradtx.sgd(0.1, **options)
+
+
+def test_a_momentum_of_1_adds_up_all_gradients() -> None:
+    tx = gradtx.sgd(0.1, momentum=1.0)
+    _, state = tx.update(PARAMS, tx.init(PARAMS))
+    updates, _ = tx.update(PARAMS, state)
+    chex.assert_trees_all_close(updates, jax.tree.map(lambda p: -0.2 * p, PARAMS), rtol=1e-6)
 
 
 # ---------------------------------------------------------------- Nesterov's original form

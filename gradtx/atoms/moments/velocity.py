@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradtx import numerics, tree
-from gradtx.contract.hyperparameters import Decay, DtypeName
+from gradtx.contract.hyperparameters import Decay, DtypeName, KeptShare
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import either_way
@@ -32,7 +32,7 @@ class trace(GradientTransformation, reach=ENTRY):
     https://proceedings.mlr.press/v28/sutskever13.html
 
     Args:
-        decay: β, in [0, 1); 0 passes the gradient through.
+        decay: β, in [0, 1]; 0 passes the gradient through, and 1 adds up all of them.
         nesterov: look one step ahead by returning β vₜ + gₜ.
         accumulator_dtype: of the state; None is the parameters', at least float32.
 
@@ -43,7 +43,7 @@ class trace(GradientTransformation, reach=ENTRY):
         Array([1.9, 1.9], dtype=float32)
     """
 
-    decay: Decay
+    decay: KeptShare
     nesterov: bool = static(default=False)
     accumulator_dtype: DtypeName | None = static(default=None)
 

@@ -58,23 +58,34 @@ from optax import (
     WrappedSchedule,
     ZeroNansState,
     ZoomLinesearchInfo,
+    constant_schedule,
     convex_kl_divergence,
+    cosine_decay_schedule,
     cosine_distance,
+    cosine_onecycle_schedule,
     cosine_similarity,
     ctc_loss,
     ctc_loss_with_forward_probs,
+    exponential_decay,
     generalized_kl_divergence,
     hinge_loss,
     huber_loss,
     init_empty_state,
+    join_schedules,
     kl_divergence,
     l2_loss,
+    linear_onecycle_schedule,
+    linear_schedule,
     log_cosh,
     multi_normal,
     nnls,
     ntxent,
+    piecewise_constant_schedule,
+    piecewise_interpolate_schedule,
+    polynomial_schedule,
     safe_softmax_cross_entropy,
     scale_gradient,
+    sgdr_schedule,
     sigmoid_binary_cross_entropy,
     sigmoid_focal_loss,
     smooth_labels,
@@ -82,6 +93,9 @@ from optax import (
     softmax_cross_entropy_with_integer_labels,
     squared_error,
     value_and_grad_from_state,
+    warmup_constant_schedule,
+    warmup_cosine_decay_schedule,
+    warmup_exponential_decay_schedule,
 )
 
 from gradtx import adabelief as _adabelief
@@ -99,39 +113,22 @@ from gradtx import apply_every as _apply_every
 from gradtx import apply_if_finite as _apply_if_finite
 from gradtx import (
     apply_updates,
-    constant_schedule,
-    cosine_decay_schedule,
-    cosine_onecycle_schedule,
-    exponential_decay,
     incremental_update,
-    join_schedules,
-    linear_onecycle_schedule,
-    linear_schedule,
     matrix_inverse_pth_root,
     measure_with_ema,
     microbatch,
     per_example_global_norm_clip,
     per_example_layer_norm_clip,
     periodic_update,
-    piecewise_constant_schedule,
-    piecewise_interpolate_schedule,
-    polynomial_schedule,
     power_iteration,
     safe_increment,
     safe_norm,
     safe_root_mean_squares,
-    sgdr_schedule,
     skip_large_updates,
     skip_not_finite,
     tree_map_params,
-    warmup_constant_schedule,
-    warmup_cosine_decay_schedule,
-    warmup_exponential_decay_schedule,
 )
 from gradtx import centralize as _centralize
-from gradtx import clip as _clip
-from gradtx import clip_by_block_rms as _clip_by_block_rms
-from gradtx import clip_by_global_norm as _clip_by_global_norm
 from gradtx import conditionally_mask as _conditionally_mask
 from gradtx import conditionally_transform as _conditionally_transform
 from gradtx import dpsgd as _dpsgd
@@ -225,6 +222,9 @@ from gradtx.interop.optax.adapters import (
 from gradtx.interop.optax.adapters import add_decayed_weights as _add_decayed_weights
 from gradtx.interop.optax.adapters import add_noise as _add_noise
 from gradtx.interop.optax.adapters import chain as _chain
+from gradtx.interop.optax.adapters import clip as _clip
+from gradtx.interop.optax.adapters import clip_by_block_rms as _clip_by_block_rms
+from gradtx.interop.optax.adapters import clip_by_global_norm as _clip_by_global_norm
 from gradtx.interop.optax.adapters import (
     differentially_private_aggregate as _differentially_private_aggregate,
 )
@@ -486,9 +486,6 @@ amsgrad = makes(_amsgrad)
 apply_every = makes(_apply_every)
 apply_if_finite = makes(_apply_if_finite)
 centralize = makes(_centralize)
-clip = makes(_clip)
-clip_by_block_rms = makes(_clip_by_block_rms)
-clip_by_global_norm = makes(_clip_by_global_norm)
 conditionally_mask = makes(_conditionally_mask)
 conditionally_transform = makes(_conditionally_transform)
 dpsgd = makes(_dpsgd)
@@ -557,6 +554,9 @@ zero_nans = makes(_zero_nans)
 add_decayed_weights = makes(_add_decayed_weights)
 add_noise = makes(_add_noise)
 chain = makes(_chain)
+clip = makes(_clip)
+clip_by_block_rms = makes(_clip_by_block_rms)
+clip_by_global_norm = makes(_clip_by_global_norm)
 differentially_private_aggregate = makes(_differentially_private_aggregate)
 ema = makes(_ema)
 masked = makes(_masked)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import gradtx
@@ -14,6 +15,7 @@ from gradtx import numerics
 from gradtx.combine.chains import chain as in_order
 from gradtx.contract.hyperparameters import Number
 from gradtx.contract.transformation import Composite, GradientTransformation
+from gradtx.interop.bridge import from_optax
 from gradtx.interop.optax.fast_and_slow import LookaheadParams, lookahead
 from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
 from gradtx.interop.optax.transformation import Transformation, plain
@@ -165,6 +167,25 @@ def _no_masks_of_extra(owner: str, asked: bool) -> None:
         )
 
 
+def clip(max_delta: Any) -> GradientTransformation:
+    """`gradtx.clip`; an infinite bound is none."""
+    return gradtx.identity() if _is_infinite(max_delta) else gradtx.clip(max_delta)
+
+
+def clip_by_block_rms(threshold: Any) -> GradientTransformation:
+    """`gradtx.clip_by_block_rms`; an infinite bound is none."""
+    return gradtx.identity() if _is_infinite(threshold) else gradtx.clip_by_block_rms(threshold)
+
+
+def clip_by_global_norm(max_norm: Any) -> GradientTransformation:
+    """`gradtx.clip_by_global_norm`; an infinite bound is none."""
+    return gradtx.identity() if _is_infinite(max_norm) else gradtx.clip_by_global_norm(max_norm)
+
+
+def _is_infinite(bound: Any) -> bool:
+    return isinstance(bound, (float, np.floating)) and bound == np.inf
+
+
 def noisy_sgd(
     learning_rate: Any, eta: Any = 0.01, gamma: Any = 0.55, key: Any = None, *, seed: int | None = None
 ) -> GradientTransformation:
@@ -198,7 +219,16 @@ def reduce_on_plateau(
     accumulation_size: int = 1,
     min_scale: float = 0.0,
 ) -> GradientTransformation:
-    """`gradtx.reduce_on_plateau`, whose patience is one less for the same: Optax's counts the last metric."""
+    """`gradtx.reduce_on_plateau`, whose patience is one less for the same: Optax's counts the last metric.
+
+    With a patience of 0 Optax reduces at every metric, which is no plateau: then it is Optax's own.
+    """
+    if patience == 0:
+        return from_optax(
+            optax.contrib.reduce_on_plateau(
+                factor, patience, rtol, atol, cooldown, accumulation_size, min_scale
+            )
+        )
     return gradtx.reduce_on_plateau(
         factor, patience - 1, rtol, atol, cooldown, accumulation_size, min_scale, eps=0.0
     )
@@ -295,6 +325,9 @@ _SHARED = {
     "add_noise": add_noise,
     "bias_correction": bias_correction,
     "chain": chain,
+    "clip": clip,
+    "clip_by_block_rms": clip_by_block_rms,
+    "clip_by_global_norm": clip_by_global_norm,
     "ema": ema,
     "global_norm": global_norm,
     "inject_hyperparams": inject_hyperparams,

@@ -18,6 +18,7 @@ import optax
 
 import gradtx
 from gradtx.interop.optax import adapters
+from gradtx.interop.optax.steps import with_any_steps
 from gradtx.interop.optax.transformation import makes
 
 __all__ = ["MODULES", "Names", "every", "find", "listed", "public", "resolve"]
@@ -67,18 +68,21 @@ def _ours() -> dict[int, Any]:
             ours = getattr(gradtx, name, None)
             state = hasattr(ours, "_fields")  # the drop-in's states are Optax's
             if ours is not None and name not in _OTHER_CONCEPT and not state:
-                found[id(_quietly(library, name))] = _here(ours)
+                theirs = _quietly(library, name)
+                found[id(theirs)] = _here(ours, theirs)
     for at, mapping in adapters.ADAPTERS.items():
         for name, ours in mapping.items():
             theirs = _quietly(_LIBRARIES.get(at), name)
             if theirs is not None:  # of another version, this name may be missing
-                found[id(theirs)] = _here(ours)
+                found[id(theirs)] = _here(ours, theirs)
     return found
 
 
-def _here(ours: Any) -> Any:
-    """What makes a transformation makes it in Optax's form here."""
+def _here(ours: Any, theirs: Any) -> Any:
+    """What makes a transformation makes it in Optax's form here; schedules take what Optax's take."""
     if inspect.isclass(ours):
+        if issubclass(ours, gradtx.Schedule):
+            return with_any_steps(ours, theirs)
         return makes(ours) if issubclass(ours, gradtx.GradientTransformation) else ours
     hints = getattr(ours, "__annotations__", {})
     return makes(ours) if str(hints.get("return")) == "GradientTransformation" else ours

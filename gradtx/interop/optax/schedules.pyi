@@ -6,9 +6,6 @@ from optax.schedules import (
     Schedule,
     StatefulSchedule,
     WrappedSchedule,
-)
-
-from gradtx import (
     constant_schedule,
     cosine_decay_schedule,
     cosine_onecycle_schedule,
@@ -24,6 +21,7 @@ from gradtx import (
     warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule,
 )
+
 from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
 
 __all__ = [

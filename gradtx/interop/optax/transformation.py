@@ -48,12 +48,12 @@ class Transformation(optax.GradientTransformationExtraArgs):
 
     @property
     def __gradtx_runs__(self) -> in_optaxs_form:
-        return kept(_runs, self.__gradtx__)
+        return in_optaxs_form(self.__gradtx__)
 
     @property
     def running(self) -> gradtx.GradientTransformation:
         """What `update` runs: the value, with a counter where Optax's state has one and gradtx's has none."""
-        return self.__gradtx_runs__.tx
+        return counting(self.__gradtx__)
 
     def replace(self, **changes: Any) -> Transformation:
         """The same transformation with some fields changed.
@@ -103,8 +103,26 @@ def _unflattened(value: Any) -> Any:
     return Transformation(value) if isinstance(value, gradtx.GradientTransformation) else value
 
 
+def _pair(value: gradtx.GradientTransformation) -> tuple[Callable[..., PyTree], Callable[..., PyTree]]:
+    """`init` and `update` as functions, which is what Optax's pair holds."""
+    running = counting(value)
+
+    def init_fn(params: PyTree) -> PyTree:
+        return outward(running, running.init(params), Way())
+
+    def update_fn(
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
+    ) -> tuple[PyTree, PyTree]:
+        # A micro-batch's weight is gradtx's: Optax's state has no place for the sum of them.
+        extra = read_by(running, {n: v for n, v in extra_args.items() if n != "weight"})
+        updates, after = running.update(updates, inward(running, state, Way()), params, **extra)
+        return updates, outward(running, after, Way())
+
+    return init_fn, update_fn
+
+
 class in_optaxs_form(gradtx.GradientTransformation, own_clock=True, takes_any_extra=True):
-    """A transformation whose state is Optax's.
+    """A transformation whose state is Optax's: what gradtx runs, where it is handed a pair of the drop-in.
 
     Args:
         tx: the transformation.
@@ -112,35 +130,18 @@ class in_optaxs_form(gradtx.GradientTransformation, own_clock=True, takes_any_ex
 
     tx: gradtx.GradientTransformation
 
+    @property
+    def per_example(self) -> bool:
+        """Whether the transformation takes gradients of single examples."""
+        return self.tx.per_example
+
     def init(self, params: PyTree) -> Any:
-        return outward(self.tx, self.tx.init(params), Way())
+        return kept(_pair, self.tx)[0](params)
 
     def update(
         self, updates: PyTree, state: Any, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, Any]:
-        # A micro-batch's weight is gradtx's: Optax's state has no place for the sum of them.
-        mine = read_by(self.tx, {n: v for n, v in extra.items() if n != "weight"})
-        updates, after = self.tx.update(updates, inward(self.tx, state, Way()), params, **mine)
-        return updates, outward(self.tx, after, Way())
-
-
-def _pair(value: gradtx.GradientTransformation) -> tuple[Callable[..., PyTree], Callable[..., PyTree]]:
-    """`init` and `update` as functions, which is what Optax's pair holds."""
-    runs = kept(_runs, value)
-
-    def init_fn(params: PyTree) -> PyTree:
-        return runs.init(params)
-
-    def update_fn(
-        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
-    ) -> tuple[PyTree, PyTree]:
-        return runs.update(updates, state, params, **extra_args)
-
-    return init_fn, update_fn
-
-
-def _runs(value: gradtx.GradientTransformation) -> in_optaxs_form:
-    return in_optaxs_form(counting(value))
+        return kept(_pair, self.tx)[1](updates, state, params, **extra)
 
 
 def plain(x: Any) -> Any:

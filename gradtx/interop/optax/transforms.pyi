@@ -20,9 +20,6 @@ from optax.transforms import (
 
 from gradtx import adaptive_grad_clip as _adaptive_grad_clip
 from gradtx import apply_if_finite as _apply_if_finite
-from gradtx import clip as _clip
-from gradtx import clip_by_block_rms as _clip_by_block_rms
-from gradtx import clip_by_global_norm as _clip_by_global_norm
 from gradtx import conditionally_mask as _conditionally_mask
 from gradtx import conditionally_transform as _conditionally_transform
 from gradtx import flatten as _flatten
@@ -45,6 +42,9 @@ from gradtx.interop.optax.adapters import MaskedNode, MultiSteps, unitwise_clip
 from gradtx.interop.optax.adapters import add_decayed_weights as _add_decayed_weights
 from gradtx.interop.optax.adapters import add_noise as _add_noise
 from gradtx.interop.optax.adapters import chain as _chain
+from gradtx.interop.optax.adapters import clip as _clip
+from gradtx.interop.optax.adapters import clip_by_block_rms as _clip_by_block_rms
+from gradtx.interop.optax.adapters import clip_by_global_norm as _clip_by_global_norm
 from gradtx.interop.optax.adapters import ema as _ema
 from gradtx.interop.optax.adapters import masked as _masked
 from gradtx.interop.optax.adapters import partition as _partition
@@ -102,9 +102,6 @@ __all__ = [
 
 adaptive_grad_clip = makes(_adaptive_grad_clip)
 apply_if_finite = makes(_apply_if_finite)
-clip = makes(_clip)
-clip_by_block_rms = makes(_clip_by_block_rms)
-clip_by_global_norm = makes(_clip_by_global_norm)
 conditionally_mask = makes(_conditionally_mask)
 conditionally_transform = makes(_conditionally_transform)
 flatten = makes(_flatten)
@@ -118,6 +115,9 @@ zero_nans = makes(_zero_nans)
 add_decayed_weights = makes(_add_decayed_weights)
 add_noise = makes(_add_noise)
 chain = makes(_chain)
+clip = makes(_clip)
+clip_by_block_rms = makes(_clip_by_block_rms)
+clip_by_global_norm = makes(_clip_by_global_norm)
 ema = makes(_ema)
 masked = makes(_masked)
 partition = makes(_partition)
