@@ -147,16 +147,25 @@ def _fits(noted: _Noted, like: _Types, dtypes: bool) -> bool:
 
 
 def _differences(arrived: _Types, expected: _Types, state: PyTree) -> Iterator[int]:
-    """The numbers of the leaves that differ. A Python number stands for any array that can hold it."""
-    leaves = jax.tree.leaves(state)
-    for i, leaf in enumerate(leaves):
+    """The numbers of the leaves that differ.
+
+    A Python number stands for any array that can hold it, and so does a hyperparameter that was set by hand.
+    The memory of a stateful hyperparameter is its own.
+    """
+    for i, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state)):
+        own, wanted = _dtype(leaf), _dtype_of(expected.dtypes[i])
         if arrived.shapes[i] != expected.shapes[i]:
             yield i
-        elif isinstance(leaf, (int, float)):
-            if isinstance(leaf, float) and not jnp.issubdtype(expected.dtypes[i], jnp.inexact):
+        elif own != wanted:
+            words = {_word(key) for key in path}
+            by_hand = isinstance(leaf, (int, float)) or "hyperparams" in words
+            whole = jnp.issubdtype(own, jnp.integer) and jnp.issubdtype(wanted, jnp.inexact)
+            if not (by_hand and whole) and "hyperparams_states" not in words:
                 yield i
-        elif arrived.dtypes[i] != expected.dtypes[i] and _dtype(leaf) != _dtype_of(expected.dtypes[i]):
-            yield i
+
+
+def _word(key: Any) -> Any:
+    return getattr(key, "name", getattr(key, "key", None))
 
 
 def _dtype(x: Any) -> Any:

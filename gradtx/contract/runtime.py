@@ -103,7 +103,7 @@ def advance(
     extra: dict[str, PyTree],
 ) -> tuple[PyTree, HyperparamsState]:
     """One update of `tx`, with the hyperparameters of this step."""
-    tuned = state.hyperparams
+    tuned = {name: _as_float(number) for name, number in state.hyperparams.items()}
     if tuned:
         tx = _put(tx, lambda x: False, lambda name, number: tuned.get(name, number))
     memory = {
@@ -115,6 +115,12 @@ def advance(
         out, inner = as_part(now).update(updates, state.inner, params, **extra)
     step = numerics.safe_increment(state.step)
     return out, HyperparamsState(step, tuned, scheduled, memory, inner)
+
+
+def _as_float(number: Any) -> jax.Array:
+    """A number that may have been set by hand, as `begin` keeps it."""
+    kept = isinstance(number, jax.Array) and jnp.issubdtype(number.dtype, jnp.floating)
+    return number if kept else jnp.asarray(number, float)
 
 
 def held_in(state: PyTree, at: str = "") -> Iterator[tuple[str, HyperparamsState]]:

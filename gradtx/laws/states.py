@@ -75,7 +75,7 @@ def other_states_are_refused(trial: Trial) -> Iterator[Finding]:
     structure: Any  # jax has no types for treedefs
     leaves, structure = jax.tree.flatten(trial.state)
     for i, (at, leaf) in enumerate(_leaves(trial.state)):
-        for wrong in _others(leaf):
+        for wrong in _others(leaf, "/hyperparams/" in at):
             state = structure.unflatten([*leaves[:i], wrong, *leaves[i + 1 :]])
             step = functools.partial(trial.step, trial.tx)
             try:
@@ -87,11 +87,14 @@ def other_states_are_refused(trial: Trial) -> Iterator[Finding]:
             yield Finding(f"no error with {describe(wrong)}", f"{describe(leaf)}, or an error", at)
 
 
-def _others(leaf: Any) -> Iterator[jax.ShapeDtypeStruct]:
-    """What is no such leaf: of other dtypes, and of other shapes, those that would broadcast among them."""
+def _others(leaf: Any, by_hand: bool) -> Iterator[jax.ShapeDtypeStruct]:
+    """What is no such leaf: of other dtypes, and of other shapes, those that would broadcast among them.
+
+    Whole numbers may be set by hand among the hyperparameters.
+    """
     shape = leaf.shape
-    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16, jnp.int32, jnp.bool_):
-        if leaf.dtype != dtype:
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16, jnp.bool_, jnp.int32):
+        if leaf.dtype != dtype and not (by_hand and dtype == jnp.int32):
             yield jax.ShapeDtypeStruct(shape, dtype)
     for other in ((), (1,), (1, *shape), (3, *shape), tuple(n + 1 for n in shape), shape[1:]):
         if other != shape:

@@ -96,9 +96,11 @@ def test_what_a_checkpoint_holds_as_numpy_arrays_or_python_numbers_is_taken() ->
         tx.update(PARAMS, state._replace(step=0.5), PARAMS)
     tuned = gradtx.tunable(gradtx.sgd(0.1), "learning_rate")
     state = tuned.init(PARAMS)
-    for number in (1, 0.5, np.float32(0.5)):
+    for number in (1, 0.5, np.float32(0.5), jnp.int32(2)):
         held = state._replace(hyperparams={"sgd.learning_rate": number})
-        assert tuned.update(PARAMS, held, PARAMS)[0]["bias"][0] == -number
+        updates, after = tuned.update(PARAMS, held, PARAMS)
+        assert updates["bias"][0] == -float(number)
+        assert after.hyperparams["sgd.learning_rate"].dtype == jnp.float32
 
 
 def test_weak_types_are_no_other_dtype() -> None:
