@@ -15,7 +15,9 @@ it holds looks up its own schedules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +43,7 @@ __all__ = [
     "check_numbers",
     "held_in",
     "hyperparameters_of",
+    "later",
     "numbers_of",
     "with_held",
 ]
@@ -78,6 +81,21 @@ def _check(x: object) -> None:
         check_numbers(x, {})  # type: ignore[arg-type]
 
 
+_later: contextvars.ContextVar[Iterator[HyperparamsState] | None] = contextvars.ContextVar(
+    "later", default=None
+)
+
+
+@contextlib.contextmanager
+def later(held: Sequence[HyperparamsState]) -> Iterator[None]:
+    """States that are made meanwhile begin at the steps and numbers of these, in the order of `held_in`."""
+    token = _later.set(iter(held))
+    try:
+        yield
+    finally:
+        _later.reset(token)
+
+
 def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, PyTree]) -> HyperparamsState:
     """The state before the first update.
 
@@ -86,8 +104,13 @@ def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, PyTree]) -> H
         params: as for its `init`.
         chosen: names and numbers that are to be kept in the state.
     """
-    start = numerics.counter()
-    memory = {name: level.start() for name, level in _of(tx, Adaptive)}
+    held = _later.get()
+    given = None if held is None else next(held, None)
+    if given is None:
+        start, memory = numerics.counter(), {name: level.start() for name, level in _of(tx, Adaptive)}
+    else:
+        start, memory, chosen = given.step, given.memory, given.hyperparams
+        tx = _put(tx, lambda x: False, lambda name, number: chosen.get(name, number))
     now, scheduled = _at(tx, start, memory)
     tuned = {name: jnp.asarray(number, jnp.result_type(float)) for name, number in chosen.items()}
     with as_looked_up():
