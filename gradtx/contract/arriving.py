@@ -24,6 +24,8 @@ from gradtx.rules.by_path import select
 from gradtx.rules.masks import rules_of
 from gradtx.tree import MismatchError, PyTree
 from gradtx.tree.standins import MaskedNode
+from gradtx.tree.updates import has_no_gradient
+from gradtx.values.value import Value, kept
 
 __all__ = ["Arrived", "arrive", "without_integers"]
 
@@ -40,17 +42,20 @@ class Arrived(NamedTuple):
     back: Callable[[PyTree], PyTree] | None  # the updates that come out, with what was left out; None: as is
 
 
-def arrive(updates: PyTree, params: PyTree | None, extra: Extras, by_name: bool) -> Arrived:
+def arrive(
+    tx: Transformation, updates: PyTree, params: PyTree | None, extra: Extras, by_name: bool
+) -> Arrived:
     """The arguments of an update, reduced to what it touches.
 
     Args:
+        tx: the transformation.
         updates: as they were given.
         params: as they were given, or None.
         extra: extra arguments; `grad`, and functions of the parameters, are fitted to the rest.
         by_name: whether the transformation tells leaves apart, and so keeps integers out.
     """
     if params is None:
-        if not by_name or _floating(jax.tree.leaves(updates)):
+        if not by_name or (_floating(jax.tree.leaves(updates)) and not _places(tx)):
             return Arrived(updates, None, extra, None)
     else:
         mine, structure = flat(updates)
@@ -61,7 +66,10 @@ def arrive(updates: PyTree, params: PyTree | None, extra: Extras, by_name: bool)
     places, structure = flat(updates, is_leaf=_is_hole)
     if params is None:
         of: list[Any] = [None] * len(places)
-        seen = [MaskedNode() if _has_no_gradient(u) else u for u in places]
+        out = next((p.out for p in _places(tx) if p.structure == structure), of)
+        seen = [
+            MaskedNode() if left or has_no_gradient(u) else u for u, left in zip(places, out, strict=True)
+        ]
         return _arrived(structure, places, seen, of, None, extra)
     try:
         of = structure.flatten_up_to(params)
@@ -69,7 +77,7 @@ def arrive(updates: PyTree, params: PyTree | None, extra: Extras, by_name: bool)
         return Arrived(updates, params, extra, None)  # check_like says where they differ
     seen, kept_params = [], []
     for u, p in zip(places, of, strict=True):
-        if by_name and _has_no_gradient(p):
+        if by_name and has_no_gradient(p):
             seen.append(MaskedNode())
             kept_params.append(MaskedNode())
         elif _is_hole(u):
@@ -141,21 +149,14 @@ def _floating(leaves: list[Any]) -> bool:
         return False
 
 
-def _has_no_gradient(x: Any) -> bool:
-    """Whether it is an array of integers, booleans or keys; or of float0, which stands for their gradient."""
-    if not (hasattr(x, "dtype") and hasattr(x, "shape")):
-        return False
-    return not jnp.issubdtype(x.dtype, jnp.inexact)
-
-
 def without_integers(tx: Transformation, params: PyTree) -> PyTree:
-    """The parameters that a transformation with a mask or labels sees.
+    """The parameters that a transformation with a mask or labels sees; it remembers what it does not see.
 
     Where masks choose leaves, a leaf without a gradient that every mask has chosen is left in, so that
     whoever wants to keep a state for it refuses it.
     """
     leaves, structure = flat(params)
-    if _floating(leaves) or not any(map(_has_no_gradient, leaves)):
+    if _floating(leaves) or not any(map(has_no_gradient, leaves)):
         return params
     chosen = [True] * len(leaves)
     for rule, is_mask in _rules_in(tx):
@@ -167,9 +168,34 @@ def without_integers(tx: Transformation, params: PyTree) -> PyTree:
         except MismatchError:  # of a part that is given other trees
             continue
         chosen = [a and bool(b) for a, b in zip(chosen, answers, strict=True)]
-    return structure.unflatten(
-        [MaskedNode() if _has_no_gradient(x) and not c else x for x, c in zip(leaves, chosen, strict=True)]
-    )
+    out = [has_no_gradient(x) and not c for x, c in zip(leaves, chosen, strict=True)]
+    held = iter(out)
+    every, whole = flat(params, is_leaf=_is_hole)
+    places = _Places(whole, [False if _is_hole(x) else next(held) for x in every])
+    if places not in _places(tx):
+        _places(tx).append(places)
+        del _places(tx)[:-_MOST]
+    return structure.unflatten([MaskedNode() if o else x for x, o in zip(leaves, out, strict=True)])
+
+
+class _Places(NamedTuple):
+    """Where a tree has leaves without a gradient; None counts as a leaf."""
+
+    structure: Any
+    out: list[bool]
+
+
+_MOST = 16  # kinds of parameters that a transformation remembers: one is usual
+
+
+def _no_places(tx: Value) -> list[_Places]:
+    return []
+
+
+def _places(tx: Transformation) -> list[_Places]:
+    """Where `init` has left leaves out: an update without the parameters does not see them by itself."""
+    value: Any = tx
+    return kept(_no_places, value)
 
 
 def _rules_in(tx: Transformation) -> Iterator[tuple[Any, bool]]:

@@ -133,7 +133,7 @@ def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callab
         token = running.set(frame)
         try:
             if around is None:
-                given, params, extra, back = arrive(updates, params, extra, known.names_leaves)
+                given, params, extra, back = arrive(self, updates, params, extra, known.names_leaves)
                 updates = _enter(self, known, given, state, params, extra)
             if known.follows:
                 _check_state(self, state, HyperparamsState)
