@@ -36,7 +36,7 @@ CONTRACT = (
     {"clock", "mirror", "running", "sweeps"},
     {"extras"},
     {"facts"},
-    {"hoist", "leafwise", "runtime"},
+    {"arriving", "hoist", "leafwise", "noted", "runtime"},
     {"boundary"},
     {"transformation"},
     {"foreign"},

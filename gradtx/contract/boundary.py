@@ -5,6 +5,8 @@ The outermost call crosses the boundary:
 - Updates are computed in at least float32 and come out, rounded once, in the dtype they came in.
 - Updates and parameters must have one structure and the same shapes, extra arguments must be known. Errors
   name the leaf or the argument, and the transformation that was called.
+- What no update touches is not looked at: see `arriving`.
+- The state's leaves are those that `init` makes: see `noted`.
 
 A call of what a transformation holds runs inside (see `running`), and does only what is its own:
 
@@ -26,9 +28,11 @@ from typing import NamedTuple
 import jax
 
 from gradtx import tree
+from gradtx.contract.arriving import arrive, without_integers
 from gradtx.contract.extras import check_extra, keywords
 from gradtx.contract.facts import Facts, facts
 from gradtx.contract.leafwise import update_each
+from gradtx.contract.noted import check_state, note_state
 from gradtx.contract.protocol import Extras, Transformation
 from gradtx.contract.running import Frame, running, tell
 from gradtx.contract.runtime import HyperparamsState, advance, begin
@@ -80,9 +84,14 @@ def guard_init(init: Callable[..., PyTree]) -> Callable[..., PyTree]:
         frame = Frame(self, known.runs, known.parts, running.get(), each=False)
         token = running.set(frame)
         try:
-            if frame.around is None:
-                checked(self)
-            return begin(self, params, {}) if known.follows else init(self, params)
+            if frame.around is not None:
+                return begin(self, params, {}) if known.follows else init(self, params)
+            checked(self)
+            if known.names_leaves:
+                params = without_integers(self, params)
+            state = begin(self, params, {}) if known.follows else init(self, params)
+            note_state(self, params, state)
+            return state
         except Exception as error:
             tell(error, frame)
             if isinstance(error, MismatchError):
@@ -110,7 +119,7 @@ def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callab
     ) -> tuple[PyTree, PyTree]:
         known = facts(self)
         around = running.get()
-        given = updates
+        given, back = updates, None
         if around is not None:
             for part in around.parts:
                 if part is self:
@@ -124,7 +133,8 @@ def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callab
         token = running.set(frame)
         try:
             if around is None:
-                updates = _enter(self, known, updates, params, extra)
+                given, params, extra, back = arrive(self, updates, params, extra, known.names_leaves)
+                updates = _enter(self, known, given, state, params, extra)
             if known.follows:
                 _check_state(self, state, HyperparamsState)
                 out, after = advance(self, updates, state, params, extra)
@@ -150,22 +160,26 @@ def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callab
             raise
         finally:
             running.reset(token)
-        return (tree.cast_like(out, given), after) if around is None else (out, after)
+        if around is not None:
+            return out, after
+        out = tree.cast_like(out, given)
+        return (out if back is None else back(out)), after
 
     return bounded
 
 
 def _enter(
-    self: Transformation, known: Facts, updates: PyTree, params: PyTree | None, extra: Extras
+    self: Transformation, known: Facts, updates: PyTree, state: PyTree, params: PyTree | None, extra: Extras
 ) -> PyTree:
     """The updates in at least float32, after everything has been looked at that came from outside."""
     if extra or known.extras.needed:
         check_extra(type(self).__name__, known.extras, extra)
     checked(self)
     wide = tree.widen(updates)
+    one = tree.one_example(updates) if known.takes_examples else updates
     if params is not None:
-        one = tree.one_example(updates) if known.takes_examples else updates
         tree.check_like(one, params, "parameters'")
+    check_state(self, state, one, params)
     return wide
 
 

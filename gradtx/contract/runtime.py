@@ -15,7 +15,9 @@ it holds looks up its own schedules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -42,6 +44,7 @@ __all__ = [
     "check_numbers",
     "held_in",
     "hyperparameters_of",
+    "later",
     "levels_of",
     "numbers_of",
     "with_held",
@@ -80,6 +83,21 @@ def _check(x: object) -> None:
         check_numbers(x, {})  # type: ignore[arg-type]
 
 
+_later: contextvars.ContextVar[Iterator[HyperparamsState] | None] = contextvars.ContextVar(
+    "later", default=None
+)
+
+
+@contextlib.contextmanager
+def later(held: Sequence[HyperparamsState]) -> Iterator[None]:
+    """States that are made meanwhile begin at the steps and numbers of these, in the order of `held_in`."""
+    token = _later.set(iter(held))
+    try:
+        yield
+    finally:
+        _later.reset(token)
+
+
 def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, PyTree]) -> HyperparamsState:
     """The state before the first update.
 
@@ -88,8 +106,13 @@ def begin(tx: Transformation, params: PyTree, chosen: Mapping[str, PyTree]) -> H
         params: as for its `init`.
         chosen: names and numbers that are to be kept in the state.
     """
-    start = numerics.counter()
-    memory = {name: level.start() for name, level in levels_of(tx)}
+    held = _later.get()
+    given = None if held is None else next(held, None)
+    if given is None:
+        start, memory = numerics.counter(), {name: level.start() for name, level in levels_of(tx)}
+    else:
+        start, memory, chosen = given.step, given.memory, given.hyperparams
+        tx = _put(tx, lambda x: False, lambda name, number: chosen.get(name, number))
     now, scheduled = _at(tx, start, memory)
     tuned = {name: jnp.asarray(number, jnp.result_type(float)) for name, number in chosen.items()}
     with as_looked_up():
@@ -127,7 +150,7 @@ def advance(
     extra: dict[str, PyTree],
 ) -> tuple[PyTree, HyperparamsState]:
     """One update of `tx`, with the hyperparameters of this step."""
-    tuned = state.hyperparams
+    tuned = {name: _as_float(number) for name, number in state.hyperparams.items()}
     if tuned:
         tx = _put(tx, lambda x: False, lambda name, number: tuned.get(name, number))
     memory = {
@@ -139,6 +162,12 @@ def advance(
         out, inner = as_part(now).update(updates, state.inner, params, **extra)
     step = numerics.safe_increment(state.step)
     return out, HyperparamsState(step, tuned, scheduled, memory, inner)
+
+
+def _as_float(number: Any) -> jax.Array:
+    """A number that may have been set by hand, as `begin` keeps it."""
+    kept = isinstance(number, jax.Array) and jnp.issubdtype(number.dtype, jnp.floating)
+    return number if kept else jnp.asarray(number, float)
 
 
 def held_in(state: PyTree, at: str = "") -> Iterator[tuple[str, HyperparamsState]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +67,38 @@ def state_keeps_its_types(trial: Trial) -> Iterator[Finding]:
         yield from found
         if found:
             return
+
+
+@law("state", "Define update in the class, where the boundary is put around it.", RUNS)
+def other_states_are_refused(trial: Trial) -> Iterator[Finding]:
+    """A state is refused where a leaf has another shape or dtype, with its path; it is not broadcast."""
+    structure: Any  # jax has no types for treedefs
+    leaves, structure = jax.tree.flatten(trial.state)
+    for i, (at, leaf) in enumerate(_leaves(trial.state)):
+        for wrong in _others(leaf, "/hyperparams/" in at):
+            state = structure.unflatten([*leaves[:i], wrong, *leaves[i + 1 :]])
+            step = functools.partial(trial.step, trial.tx)
+            try:
+                jax.eval_shape(step, trial.params, state, trial.gradients[0])
+            except Exception as error:
+                if not isinstance(error, ValueError) or at not in str(error):
+                    yield raised(error, f"with {describe(wrong)}", f"a ValueError that names {at}", at)
+                continue
+            yield Finding(f"no error with {describe(wrong)}", f"{describe(leaf)}, or an error", at)
+
+
+def _others(leaf: Any, by_hand: bool) -> Iterator[jax.ShapeDtypeStruct]:
+    """What is no such leaf: of other dtypes, and of other shapes, those that would broadcast among them.
+
+    Whole numbers may be set by hand among the hyperparameters.
+    """
+    shape = leaf.shape
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16, jnp.bool_, jnp.int32):
+        if leaf.dtype != dtype and not (by_hand and dtype == jnp.int32):
+            yield jax.ShapeDtypeStruct(shape, dtype)
+    for other in ((), (1,), (1, *shape), (3, *shape), tuple(n + 1 for n in shape), shape[1:]):
+        if other != shape:
+            yield jax.ShapeDtypeStruct(other, leaf.dtype)
 
 
 @law("state", "Read shapes and dtypes only: the state of a large model is made under jax.eval_shape.", RUNS)

@@ -76,7 +76,7 @@ class scale_by_acprop(GradientTransformation, reach=ENTRY):
 
         out = tree.map(divided, updates, state.squares)
         mean = tree.averaged(updates, state.mean, numerics.complement(self.b1))
-        squares = jax.tree.map(spread, state.squares, updates, mean)
+        squares = tree.map(spread, state.squares, updates, mean)
         kept = (tree.cast_like(x, old) for x, old in ((mean, state.mean), (squares, state.squares)))
         return out, ACPropState(after(state.decays, self.b2), *kept)
 

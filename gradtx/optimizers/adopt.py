@@ -90,7 +90,7 @@ class divide_by_past_root(GradientTransformation, reach=ENTRY):
 
         new = tree.map(lambda g, v: numerics.lerp(v, numerics.Square(g), share), updates, state.squares)
         out = (
-            jax.tree.map(divided, updates, state.squares)
+            tree.map(divided, updates, state.squares)
             if self.bound is None
             else jax.tree.map(bounded, updates, new)
         )

@@ -75,11 +75,11 @@ class scale_by_cocob(GradientTransformation, reach=ENTRY):
             return (start - numerics.cast(p, size.dtype)) + descent / stake * (size + reward)
 
         wide = tree.map(lambda g, s: numerics.cast(g, s.dtype), updates, state.start)
-        reward = jax.tree.map(won, wide, state.reward, state.start, params)
-        descent = jax.tree.map(lambda g, c: c - g, wide, state.descent)
-        largest = jax.tree.map(lambda g, s: jnp.maximum(s, jnp.abs(g)), wide, state.largest)
-        absolute = jax.tree.map(lambda g, s: s + jnp.abs(g), wide, state.absolute)
-        moves = jax.tree.map(bet, largest, state.start, descent, absolute, reward, params)
+        reward = tree.map(won, wide, state.reward, state.start, params)
+        descent = tree.map(lambda g, c: c - g, wide, state.descent)
+        largest = tree.map(lambda g, s: jnp.maximum(s, jnp.abs(g)), wide, state.largest)
+        absolute = tree.map(lambda g, s: s + jnp.abs(g), wide, state.absolute)
+        moves = tree.map(bet, largest, state.start, descent, absolute, reward, params)
         return moves, CocobState(state.start, descent, largest, absolute, reward)
 
 

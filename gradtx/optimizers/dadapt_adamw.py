@@ -96,8 +96,8 @@ class scale_by_dadapt(GradientTransformation, reach=OTHERS):
         mean = tree.map(
             lambda g, m: numerics.lerp(m, step(g), numerics.complement(self.b1)), updates, state.mean
         )
-        sums = jax.tree.map(lambda g, s: numerics.lerp(s, step(g), share), updates, state.sums)
-        squares = jax.tree.map(
+        sums = tree.map(lambda g, s: numerics.lerp(s, step(g), share), updates, state.sums)
+        squares = tree.map(
             lambda g, v: numerics.lerp(v, numerics.Square(g), numerics.complement(self.b2)),
             updates,
             state.squares,

@@ -82,7 +82,7 @@ class scale_by_madgrad(GradientTransformation, reach=ENTRY):
             return numerics.cast(numerics.times(away, numerics.complement(self.momentum)), g.dtype)
 
         total = tree.map(summed, updates, state.total)
-        squares = jax.tree.map(squared, updates, state.squares)
+        squares = tree.map(squared, updates, state.squares)
         out = tree.map(moved, updates, params, state.start, total, squares)
         return out, MadgradState(step, total, squares, state.start)
 

@@ -113,9 +113,9 @@ class scale_by_prodigy(GradientTransformation, reach=OTHERS):
             return numerics.times(u, size)
 
         scaled = tree.map(lambda g, m: numerics.cast(numerics.times(g, d), m.dtype), updates, state.mean)
-        mean = jax.tree.map(lambda g, m: average(m, g, self.b1), scaled, state.mean)
-        squares = jax.tree.map(lambda g, v: average(v, numerics.Square(g), self.b2), scaled, state.squares)
-        sums = jax.tree.map(
+        mean = tree.map(lambda g, m: average(m, g, self.b1), scaled, state.mean)
+        squares = tree.map(lambda g, v: average(v, numerics.Square(g), self.b2), scaled, state.squares)
+        sums = tree.map(
             lambda g, s: faded(s) + numerics.cast(numerics.times(g, grown), s.dtype), updates, state.sums
         )
         along, length = tree.totals(

@@ -89,7 +89,7 @@ class scale_by_rprop(GradientTransformation, reach=ENTRY):
             return numerics.cast(made, g.dtype)
 
         sizes = tree.map(resized, updates, state.sizes, state.signs)
-        signs = jax.tree.map(kept, updates, state.signs)
+        signs = tree.map(kept, updates, state.signs)
         return jax.tree.map(step, updates, sizes, signs, *state), RpropState(sizes, signs)
 
 

@@ -25,7 +25,7 @@ from gradtx.tree import PyTree, unwrap_variables
 from gradtx.values.kinds import Maybe
 from gradtx.values.value import Value, accepted
 
-__all__ = ["Labels", "Mask", "Rule", "everywhere", "selects"]
+__all__ = ["Labels", "Mask", "Rule", "everywhere", "rules_of", "selects"]
 
 
 class Rule:
@@ -65,6 +65,12 @@ def selects(value: Value) -> bool:
     """Whether a field of `value` itself tells leaves apart: a mask or labels, and not for all alike."""
     held = (getattr(value, name) for name, _ in _rules(value))
     return any(rule is not None and rule is not True for rule in held)
+
+
+def rules_of(value: Value) -> list[tuple[Any, bool]]:
+    """The masks and labels that `value` itself holds, and whether each is a mask."""
+    held = ((getattr(value, name), rule.leaf is bool) for name, rule in _rules(value))
+    return [(rule, is_mask) for rule, is_mask in held if rule is not None]
 
 
 def everywhere(value: Any) -> Any:

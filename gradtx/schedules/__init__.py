@@ -1,6 +1,7 @@
 """Schedules: numbers that depend on the step, as values that print, compare, hash and serialise.
 
-Each is a pure function of the step, which counts updates from 0, so that a resumed run is exact.
+Each is a pure function of the step, which counts updates from 0, so that a resumed run is exact. Before
+step 0 each stays at its first level; a fraction of a step is refused; the largest step is 2³¹ - 1.
 Levels are data: leaves of the pytree, which may be traced, mapped over and differentiated. Counts
 of steps are static. Names and arguments are Optax's where Optax has the schedule.
 

@@ -49,9 +49,9 @@ class cosine_decay_schedule(Precise):
 class cosine_annealing_schedule(Precise):
     """Half a cosine from a to b, and back, and so on: b + (a - b) ½ (1 + cos(π step / T)).
 
-    It has a period of 2T and never jumps. PyTorch's CosineAnnealingLR does the same, though its
-    name and most uses suggest that it ends at T: that is `periodic=False`. From the top again at T
-    is cosine_warm_restarts_schedule.
+    It is a until step 0, has a period of 2T from there on and never jumps. PyTorch's
+    CosineAnnealingLR does the same, though its name and most uses suggest that it ends at T: that
+    is `periodic=False`. From the top again at T is cosine_warm_restarts_schedule.
 
     Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, equation 5.
     https://arxiv.org/abs/1608.03983

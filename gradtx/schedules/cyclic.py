@@ -34,7 +34,7 @@ class cyclic_schedule(Precise):
     https://arxiv.org/abs/1506.01186
 
     Args:
-        init_value: a, the level at step 0 and between cycles.
+        init_value: a, the level at step 0, before it, and between cycles.
         peak_value: b, the first cycle's peak; 'exp_range' reaches it only for r = 1.
         up_steps: from a to the peak, at least 1.
         down_steps: and back, at least 1; None is as many.

@@ -16,8 +16,8 @@ __all__ = ["inverse_square_root_schedule", "power_schedule"]
 class inverse_square_root_schedule(Precise):
     """Up in a straight line to a peak, then down as 1 / √t: p min(t / W, √(W / t)).
 
-    t = step + 1 counts updates from 1, as the paper does. The paper's ("Noam") levels for a model
-    of width d are those of a peak of 1 / √(d W); its W is 4000.
+    t = step + 1 counts updates from 1, as the paper does; it is never below. The paper's ("Noam")
+    levels for a model of width d are those of a peak of 1 / √(d W); its W is 4000.
 
     Vaswani et al., "Attention Is All You Need", 2017, equation 3. https://arxiv.org/abs/1706.03762
 
@@ -36,7 +36,8 @@ class inverse_square_root_schedule(Precise):
 
 
 class power_schedule(Precise):
-    """A power of the step, which counts from 0: c · stepᵖ. It starts at 0 and grows without an end.
+    """A power of the step, which counts from 0: c · stepᵖ. It starts at 0, which it is before, and grows
+    without an end.
 
     Source: none (a power of the step; ADOPT's clip uses one).
 

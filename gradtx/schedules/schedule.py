@@ -18,8 +18,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradtx.schedules.exact import pairs
+from gradtx.schedules.exact.arithmetic import LAST
 from gradtx.schedules.exact.pairs import Exact
 from gradtx.values.kinds import Flag, Integer, Real
 from gradtx.values.value import Value, static
@@ -38,10 +40,20 @@ __all__ = [
 
 
 class Schedule(Value, abstract=True):
-    """A number that depends on the step: a value (prints, compares, hashes), called with the step."""
+    """A number that depends on the step: a value (prints, compares, hashes), called with the step.
+
+    The step counts updates from 0, in whole numbers up to 2³¹ - 1, where counters stop. Before 0 a schedule
+    stays at its first level, one that comes again and again too. A fraction of a step is refused, and so is
+    a number beyond 2³¹ - 1, unless jax has 64-bit types. An array of steps gives an array of levels.
+    """
 
     def __call__(self, step: jax.typing.ArrayLike) -> jax.Array:
-        """The scheduled number at `step`, which counts from 0: a 0-d floating-point array."""
+        """The scheduled number at `step`, which counts from 0: a 0-d floating-point array.
+
+        Raises:
+            TypeError: the step is not a whole number.
+            ValueError: it is beyond 2³¹ - 1.
+        """
         raise NotImplementedError
 
 
@@ -106,7 +118,8 @@ class from_function(Schedule):
     of gradtx compare by their numbers.
 
     Args:
-        function: takes the step, a 0-d int32 array counting from 0, and returns a number.
+        function: takes the step, a 0-d int32 array counting from 0, and returns a number. Called by hand
+            it is given whatever step it is called with, those below 0 and fractions too.
     """
 
     function: Callable[[Any], Any] = static()
@@ -128,18 +141,34 @@ def as_schedule(owner: str, name: str, value: Any) -> Schedule:
 
 
 def as_step(owner: Any, step: Any) -> jax.Array:
-    """The step as whole numbers of at least 32 bits, signed.
+    """The step as int32, or int64 where it needs that and jax has it; 0 where it is below.
 
     Raises:
         TypeError: it is not a whole number.
+        ValueError: it is too large for the integers that jax has.
     """
-    step = jnp.asarray(step)
-    if not jnp.issubdtype(step.dtype, jnp.integer):
+    most = jnp.iinfo(jnp.result_type(int)).max
+    given: Any = step if isinstance(step, jax.Array) else np.asarray(step)
+    whole = jnp.issubdtype(given.dtype, jnp.integer)
+    if given.dtype == object:  # integers beyond 64 bits, or no numbers
+        whole = all(isinstance(x, int) for x in given.flat)
+    if not whole:
         raise TypeError(
-            f"{type(owner).__name__}: the step must be a whole number, not {step.dtype}; it counts updates "
+            f"{type(owner).__name__}: the step must be a whole number, not {given.dtype}; it counts updates "
             "from 0."
         )
-    return step if step.dtype == jnp.int64 else step.astype(jnp.int32)
+    if isinstance(given, np.ndarray):
+        if given.size and given.max() > most:
+            raise ValueError(
+                f"{type(owner).__name__}: the step is {given.max()}, expected at most {most}, where counters "
+                "stop. For more, enable jax's 64-bit types."
+            )
+        given = jnp.asarray(np.maximum(given, 0), given.dtype if given.dtype.itemsize < 8 else int)
+    largest = jnp.iinfo(given.dtype).max
+    dtype = jnp.int64 if largest > LAST and most > LAST else jnp.int32
+    if largest > jnp.iinfo(dtype).max:
+        given = jnp.minimum(given, given.dtype.type(jnp.iinfo(dtype).max))
+    return jnp.maximum(given.astype(dtype), 0)
 
 
 def read(owner: Any, name: str, schedule: Schedule, step: jax.Array) -> jax.Array:

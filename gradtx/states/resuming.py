@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradtx.contract.runtime import HyperparamsState, held_in, with_held
+from gradtx.contract.runtime import HyperparamsState, held_in, later, with_held
 from gradtx.contract.transformation import GradientTransformation
+from gradtx.schedules.exact.arithmetic import LAST
 from gradtx.states.names import places
 from gradtx.tree import MismatchError, PyTree
 from gradtx.tree import name as name_of
+from gradtx.values.kinds import is_traced
 from gradtx.values.value import behind
 
 __all__ = ["resume"]
@@ -37,15 +39,16 @@ def resume(
         tx: the transformation to go on with.
         saved: the state of the run so far, as it was or as it was restored.
         params: the parameters, or their shapes and dtypes.
-        step: how many updates have been made; needed where there are schedules now and nothing in
-            `saved` has counted. By default the counter in it.
+        step: how many updates have been made, a whole number from 0 to 2³¹ - 1; needed where there are
+            schedules now and nothing in `saved` has counted. By default the counter in it. Schedules then
+            report what the next update uses.
         keep: whose numbers win where both the saved state and `tx` (a `tunable`) have a
             hyperparameter: those 'saved', or those 'given' in `tx`. Needed only if the two differ.
 
     Raises:
         ValueError: an array is missing, or differs in shape or dtype, with the way to it; the step is
-            needed; hyperparameters differ and `keep` does not say whose are meant.
-        TypeError: `tx` is not a transformation.
+            needed, or out of its range; hyperparameters differ and `keep` does not say whose are meant.
+        TypeError: `tx` is not a transformation, or the step no whole number.
     """
     tx = behind(tx)
     if not isinstance(tx, GradientTransformation):
@@ -54,9 +57,12 @@ def resume(
         )
     if keep not in ("saved", "given", None):
         raise ValueError(f"resume(keep={keep!r}): expected 'saved' or 'given'.")
+    if step is not None:
+        step = _as_step(f"resume(step={step!r})", step)
     try:
         new = _fresh(tx, params)
-        return _Fit(step, keep).fit(new, saved, places(tx, params), "the state")
+        fitted = _Fit(step, keep).fit(new, saved, places(tx, params), "the state")
+        return _reported(tx, params, fitted)
     except MismatchError as error:
         error.owner = f"resume: {type(tx).__name__}"
         raise
@@ -64,15 +70,61 @@ def resume(
 
 def _fresh(tx: GradientTransformation, params: PyTree) -> PyTree:
     """A new state: numbers where hyperparameters are kept, and the shapes of the rest."""
-    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(np.shape(p), jnp.result_type(p)), params)
+    numbers = iter(_held_at(tx, params, []))
+    return with_held(jax.eval_shape(tx.init, _shapes(params)), lambda _: next(numbers))
+
+
+def _held_at(
+    tx: GradientTransformation, params: PyTree, begin: list[HyperparamsState]
+) -> list[HyperparamsState]:
+    """What a new state keeps of hyperparameters, if it begins at the steps and numbers of these; or at 0."""
 
     @jax.jit
-    def kept() -> list[HyperparamsState]:  # compiled, the rest is never made
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return [held._replace(inner=()) for _, held in held_in(tx.init(zeros))]
+    def kept(begin: list[HyperparamsState]) -> list[HyperparamsState]:  # compiled, the rest is never made
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), _shapes(params))
+        with later(begin):
+            return [held._replace(inner=()) for _, held in held_in(tx.init(zeros))]
 
-    numbers = iter(kept())
-    return with_held(jax.eval_shape(tx.init, shapes), lambda _: next(numbers))
+    return kept(begin)
+
+
+def _shapes(params: PyTree) -> PyTree:
+    return jax.tree.map(lambda p: jax.ShapeDtypeStruct(np.shape(p), jnp.result_type(p)), params)
+
+
+def _reported(tx: GradientTransformation, params: PyTree, state: PyTree) -> PyTree:
+    """The state with what the next update will use, where no schedule has said it."""
+    held = [each._replace(inner=()) for _, each in held_in(state)]
+    if all(level is not None for each in held for level in each.scheduled.values()):
+        return state
+    now = iter(_held_at(tx, params, [each._replace(scheduled={}) for each in held]))
+
+    def filled(each: HyperparamsState) -> HyperparamsState:
+        said = next(now).scheduled
+        return each._replace(
+            scheduled={n: said[n] if level is None else level for n, level in each.scheduled.items()}
+        )
+
+    return with_held(state, filled)
+
+
+def _as_step(what: str, step: Any) -> Any:
+    """How many updates have been made: a whole number that a counter can hold.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: it is below 0, or above 2³¹ - 1.
+    """
+    expected = "how many updates have been made, a whole number from 0 to 2147483647"
+    dtype = np.bool_ if isinstance(step, bool) else getattr(step, "dtype", np.asarray(step).dtype)
+    whole = jnp.issubdtype(dtype, jnp.integer) or isinstance(step, int)
+    if not whole or dtype == np.bool_ or np.ndim(step):
+        raise TypeError(f"{what}: expected {expected}.")
+    if is_traced(step):
+        return step
+    if not 0 <= int(step) <= LAST:
+        raise ValueError(f"{what}: expected {expected}, where counters stop.")
+    return int(step)
 
 
 class _Fit(NamedTuple):
@@ -105,8 +157,9 @@ class _Fit(NamedTuple):
         if held is None:
             step = _counted(saved) if self.step is None else self.step
             inner = self.fit(new.inner, saved, where.inner, at)
-            return new._replace(step=jnp.asarray(step, new.step.dtype), inner=inner)
-        step = held.step if self.step is None else self.step
+            unsaid: dict[str, Any] = dict.fromkeys(new.scheduled)
+            return new._replace(step=jnp.asarray(step, new.step.dtype), scheduled=unsaid, inner=inner)
+        step = _as_step(f"{at}.step is {held.step!r}", held.step) if self.step is None else self.step
         memory = {
             n: self.fit(x, held.memory[n], where.memory[n], f"{at}.memory[{n!r}]") if n in held.memory else x
             for n, x in new.memory.items()
@@ -114,10 +167,15 @@ class _Fit(NamedTuple):
         return HyperparamsState(
             step=jnp.asarray(step, new.step.dtype),
             hyperparams={n: self._number(n, x, held.hyperparams) for n, x in new.hyperparams.items()},
-            scheduled={n: jnp.asarray(held.scheduled.get(n, x), x.dtype) for n, x in new.scheduled.items()},
+            scheduled={n: self._said(n, x, held.scheduled) for n, x in new.scheduled.items()},
             memory=memory,
             inner=self.fit(new.inner, held.inner, where.inner, f"{at}.inner"),
         )
+
+    def _said(self, name: str, new: jax.Array, saved: dict[str, Any]) -> Any:
+        """What a schedule said at the last update, or None where that is not known, or was another step's."""
+        said = None if self.step is not None else saved.get(name)
+        return None if said is None else jnp.asarray(said, new.dtype)
 
     def _number(self, name: str, given: jax.Array, saved: dict[str, Any]) -> jax.Array:
         if name not in saved or self.keep == "given":
@@ -189,7 +247,11 @@ def _as_held(saved: PyTree) -> HyperparamsState | None:
 def _counted(saved: PyTree) -> Any:
     """How many updates the counters in a state have seen."""
     found = jax.tree_util.tree_flatten_with_path(saved)[0]
-    counts = {int(x) for path, x in found if name_of(path[-1:]) == "step"}
+    counts = {
+        _as_step(f"the counter at {name_of(path)} is {x!r}", x)
+        for path, x in found
+        if name_of(path[-1:]) == "step"
+    }
     if len(counts) != 1:
         seen = f"its counters say {sorted(counts)}" if counts else "there is no counter in it"
         raise MismatchError(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from gradtx import tree
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.tree.updates import apply_updates
+from gradtx.tree.updates import apply_updates, has_no_gradient
 
 __all__ = ["look_ahead"]
 
@@ -34,5 +36,6 @@ def look_ahead(tx: GradientTransformation, state: PyTree, params: PyTree, **extr
         params: θ.
         extra: further arguments, by name, for those that read them.
     """
-    updates, _ = tx.update(tree.zeros_like(params), state, params, **extra)
+    still = jax.tree.map(lambda p: None if has_no_gradient(p) else p, params)
+    updates, _ = tx.update(tree.zeros_like(still), state, params, **extra)
     return apply_updates(params, updates)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.tree import PyTree
+from gradtx.tree.updates import has_no_gradient
 
 __all__ = ["incremental_update", "periodic_update"]
 
@@ -22,14 +23,14 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: Any)
     Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.
 
     Args:
-        new_tensors: the parameters now; a leaf that is None stays None.
+        new_tensors: the parameters now; a leaf that is None stays None, and integers are handed on.
         old_tensors: the average so far.
         step_size: s, in [0, 1].
     """
 
     def step(new: Any, old: Any) -> Any:
-        if new is None:
-            return None
+        if new is None or has_no_gradient(new):
+            return new
         wide = numerics.wide_dtype(numerics.wider(jnp.result_type(new), jnp.result_type(old)))
         moved = numerics.lerp(jnp.asarray(old, wide), jnp.asarray(new, wide), step_size)
         return moved.astype(jnp.result_type(old))

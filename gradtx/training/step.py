@@ -67,7 +67,8 @@ def make_train_step(
 
     The parameters and the state that go in are donated, the batch is not. The optimizer gets the
     loss, its gradient and the loss function as `value`, `grad` and `value_fn` if it reads them; the function
-    also as `obj_fn`, and its gradient's as `grad_fn`.
+    also as `obj_fn`, and its gradient's as `grad_fn`. Integers among the parameters, which `masked` or
+    `partition` keep out, stay as they are.
 
         step = gradtx.make_train_step(lambda params, x, y: ((model(params, x) - y) ** 2).mean(), tx)
         for x, y in batches:
@@ -99,9 +100,9 @@ def _train_step(loss: Callable[..., Any], tx: GradientTransformation, has_aux: b
             return loss(params, *batch)[0] if has_aux else loss(params, *batch)
 
         def grad_fn(params: PyTree, i: int) -> PyTree:
-            return jax.grad(value_fn)(params)
+            return jax.grad(value_fn, allow_int=True)(params)
 
-        result, grads = jax.value_and_grad(loss, has_aux=has_aux)(params, *batch)
+        result, grads = jax.value_and_grad(loss, has_aux=has_aux, allow_int=True)(params, *batch)
         value = result[0] if has_aux else result
         extra = {"value": value, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn, "grad_fn": grad_fn}
         extra = read_by(tx, extra)

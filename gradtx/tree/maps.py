@@ -60,7 +60,7 @@ def map(f: Callable[..., Any], tree: PyTree, *rest: PyTree, what: str = "state's
     Raises:
         MismatchError: a structure or a leaf's shape differs; the message has the leaf's path.
     """
-    structure, leaves = _together(tree, rest, what)
+    structure, leaves = together(tree, rest, what)
     # Not jax.tree.map: it flattens again, and its calls take as long as a small leaf's arithmetic.
     return jax.tree.unflatten(structure, list(builtins.map(f, *leaves)))
 
@@ -77,14 +77,14 @@ def averaged(tree: PyTree, mean: PyTree, weight: Any, *, what: str = "state's") 
     Raises:
         MismatchError: a structure or a leaf's shape differs; the message has the leaf's path.
     """
-    structure, (new, old) = _together(tree, (mean,), what)
+    structure, (new, old) = together(tree, (mean,), what)
     return jax.tree.unflatten(
         structure, list(builtins.map(numerics.lerp, old, new, itertools.repeat(weight)))
     )
 
 
-def _together(tree: PyTree, rest: tuple[PyTree, ...], what: str) -> tuple[Any, list[list[Any]]]:
-    """The structure that all of the trees have, and the leaves of each."""
+def together(tree: PyTree, rest: tuple[PyTree, ...], what: str = "state's") -> tuple[Any, list[list[Any]]]:
+    """The structure that all of the trees have, and the leaves of each; see `map`."""
     leaves, structure = jax.tree.flatten(tree)
     every = [leaves]
     for other in rest:

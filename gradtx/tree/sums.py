@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from gradtx import numerics
 from gradtx.numerics.dispatch import cond
-from gradtx.tree.maps import real_dtype
+from gradtx.tree.maps import map, real_dtype, together
 from gradtx.tree.paths import PyTree
 
 __all__ = ["dot", "global_norm", "inner", "inner_product", "length", "total", "totals"]
@@ -39,7 +39,7 @@ def total(f: Callable[..., Any], tree: PyTree, *rest: PyTree) -> jax.Array:
         tree: a tree.
         rest: trees of the same structure.
     """
-    return _added([jnp.sum(x) for x in jax.tree.leaves(jax.tree.map(f, tree, *rest))])
+    return _added([jnp.sum(x) for x in jax.tree.leaves(map(f, tree, *rest))])
 
 
 def totals(fs: tuple[Callable[..., Any], ...], tree: PyTree, *rest: PyTree) -> tuple[jax.Array, ...]:
@@ -53,7 +53,7 @@ def totals(fs: tuple[Callable[..., Any], ...], tree: PyTree, *rest: PyTree) -> t
         tree: a tree.
         rest: trees of the same structure.
     """
-    flat = [jax.tree.leaves(t) for t in (tree, *rest)]
+    flat = together(tree, rest)[1]
     sums = [
         jax.lax.platform_dependent(
             *(f(*leaves) for f in fs), cuda=_at_once, rocm=_at_once, default=_one_by_one
@@ -114,7 +114,7 @@ def inner_product(tree: PyTree, other: PyTree, dtype: Any, *, bilinear: bool = F
         a, b = numerics.cast(a, both), numerics.cast(b, both)
         return jnp.sum(jnp.real((a if bilinear else jnp.conj(a)) * b)).astype(dtype)
 
-    products = jax.tree.leaves(jax.tree.map(product, tree, other))
+    products = jax.tree.leaves(map(product, tree, other))
     return sum(products, jnp.zeros((), dtype))
 
 

@@ -11,14 +11,15 @@ import numpy as np
 from gradtx import numerics
 from gradtx.tree.paths import PyTree, where
 
-__all__ = ["apply_updates"]
+__all__ = ["apply_updates", "has_no_gradient"]
 
 
 def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     """params + updates, added in at least float32 and rounded once to the parameters' dtype.
 
     Args:
-        params: the parameters; a leaf that is None stays None.
+        params: the parameters; a leaf that is None stays None. One of integers, booleans or keys stays as it
+            is, and so does what is no array where the updates have None.
         updates: of the same structure and shapes; a leaf that is None leaves its parameter alone.
 
     Raises:
@@ -26,7 +27,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     """
 
     def add(path: Any, update: Any, param: Any) -> Any:
-        if update is None or param is None:
+        if update is None or param is None or has_no_gradient(param):
             return param
         if np.shape(update) != np.shape(param):
             raise ValueError(
@@ -40,6 +41,11 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         return as_weak_as(param, (jnp.asarray(param, wide) + jnp.asarray(update, wide)).astype(dtype))
 
     return jax.tree_util.tree_map_with_path(add, updates, params, is_leaf=lambda x: x is None)
+
+
+def has_no_gradient(leaf: Any) -> bool:
+    """Whether it is an array of integers, booleans or keys; or of float0, which stands for their gradient."""
+    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and not jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def as_weak_as(param: Any, x: jax.Array) -> jax.Array:

@@ -91,7 +91,7 @@ class mechanize(GradientTransformation, reach=OTHERS):
         now = jnp.sum(numbers["scales"])
 
         if self.store_delta:
-            way = jax.tree.map(lambda d, u: d + numerics.cast(u, d.dtype), state.way, steps)
+            way = tree.map(lambda d, u: d + numerics.cast(u, d.dtype), state.way, steps)
             out = jax.tree.map(lambda d, x: numerics.times(d, now) - x, way, moved)
         else:
             # θ₀ + S (Δ + u) - θ, where Δ is (θ - θ₀) / S₋

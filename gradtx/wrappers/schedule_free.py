@@ -105,7 +105,7 @@ class schedule_free(GradientTransformation, reach=ENTRY):
             return numerics.times(new - y, to_z) + numerics.times(moved, along)
 
         z = tree.map(iterate, steps, state.z)
-        out = jax.tree.map(step, steps, z, state.z, params)
+        out = tree.map(step, steps, z, state.z, params)
         return out, ScheduleFreeState(mix, largest, length, z, inner)
 
 

@@ -447,6 +447,21 @@ class broadcasts(GradientTransformation):
         return total, Kept(total)
 
 
+@breaks("other_states_are_refused", "at takes_any_state.tree of dense/bias: saw no error with bfloat16[4]")
+class takes_any_state(GradientTransformation):
+    def init(self, params) -> Kept:
+        return Kept(tree.zeros_like(params))
+
+
+def _without_a_boundary(self, updates, state, params=None):
+    if params is not None:
+        tree.check_like(updates, params, "parameters'")
+    return tree.map(lambda u, s: u + s.astype(u.dtype), updates, state.tree), state
+
+
+takes_any_state.update = _without_a_boundary
+
+
 _PROGRAMS: dict = {}
 
 

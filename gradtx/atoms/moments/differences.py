@@ -46,5 +46,5 @@ class difference(GradientTransformation, reach=ENTRY):
             return jnp.where(first, jnp.zeros_like(d), d)
 
         previous = tree.map(same, updates, state.previous)
-        changes = jax.tree.map(change, updates, previous, state.previous)
+        changes = tree.map(change, updates, previous, state.previous)
         return changes, DifferenceState(numerics.safe_increment(state.step), previous)
