@@ -18,7 +18,7 @@ from typing import TypeVar
 from gradtx.contract.protocol import Transformation
 from gradtx.tree import PyTree, leaf_names
 
-__all__ = ["Frame", "as_part", "label_in", "now", "running", "tell"]
+__all__ = ["Frame", "as_part", "label_in", "now", "owner", "running", "tell"]
 
 _LONGEST = 80  # characters of a transformation in a note
 

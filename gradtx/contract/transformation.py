@@ -138,7 +138,13 @@ class Composite(GradientTransformation, abstract=True, reach=ENTRY):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expansion()  # options that exclude each other are refused here, not at init
+        try:
+            self._expansion()  # options that exclude each other are refused here, not at init
+        except (TypeError, ValueError) as error:
+            name, kind = type(self).__name__, TypeError if isinstance(error, TypeError) else ValueError
+            if str(error).startswith((f"{name}(", f"{name}:")):
+                raise
+            raise kind(f"{name}: {error}") from None
 
     def _expansion(self) -> GradientTransformation:
         return kept(_expand, self)

@@ -30,7 +30,6 @@ from gradtx.contract.hyperparameters import (
     Decay,
     DtypeName,
     NonNegative,
-    Number,
     PositiveDecay,
     Rate,
     complement,
@@ -117,7 +116,7 @@ class scale_by_adopt(Composite):
     mu_dtype: DtypeName | None = static(default=None)
     nesterov: bool = static(default=False, kw_only=True)
     use_clipping: bool = static(default=True, kw_only=True)
-    clip_value_fn: Number = dataclasses.field(default=power_schedule(0.25), kw_only=True)
+    clip_value_fn: NonNegative = dataclasses.field(default=power_schedule(0.25), kw_only=True)
 
     def expand(self) -> GradientTransformation:
         bound = self.clip_value_fn if self.use_clipping else None
@@ -151,7 +150,7 @@ class adopt(Composite):
     mu_dtype: DtypeName | None = static(default=None)
     nesterov: bool = static(default=False, kw_only=True)
     use_clipping: bool = static(default=True, kw_only=True)
-    clip_value_fn: Number = dataclasses.field(default=power_schedule(0.25), kw_only=True)
+    clip_value_fn: NonNegative = dataclasses.field(default=power_schedule(0.25), kw_only=True)
 
     def expand(self) -> GradientTransformation:
         return chain(scale_by_adopt.of(self).expand(), scale_by_learning_rate(self.learning_rate))

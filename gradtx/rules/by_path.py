@@ -12,8 +12,9 @@ import jax
 import numpy as np
 
 from gradtx.tree import MismatchError, PyTree, leaf_paths, quoted, unwrap_variables
+from gradtx.values.kinds import several
 from gradtx.values.value import Value, static
-from gradtx.values.wording import nearest
+from gradtx.values.wording import nearest, shown
 
 __all__ = ["by_path", "is_function", "select"]
 
@@ -34,7 +35,7 @@ class by_path(Value):
     def __init__(self, *rules: tuple[str, Any]) -> None:
         for rule in rules:
             if not (isinstance(rule, tuple) and len(rule) == 2):
-                raise TypeError(f"by_path: each rule is a pair (pattern, answer), not {rule!r}.")
+                raise TypeError(f"by_path: each rule is a pair (pattern, answer), not {shown(rule)}.")
             checked_pattern("by_path", "pattern", rule[0])
         object.__setattr__(self, "rules", rules)
 
@@ -43,7 +44,7 @@ class by_path(Value):
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> by_path:
-        return cls(*fields["rules"])
+        return cls(*several("by_path", "rules", fields["rules"]))
 
 
 def checked_pattern(owner: str, name: str, text: Any) -> str:
@@ -51,7 +52,7 @@ def checked_pattern(owner: str, name: str, text: Any) -> str:
         re.compile(text)
     except (re.error, TypeError) as error:
         raise ValueError(
-            f"{owner}({name}={text!r}): expected a regular expression on the leaf's path: {error}."
+            f"{owner}({name}={shown(text)}): expected a regular expression on the leaf's path: {error}."
         ) from None
     return text
 
@@ -76,7 +77,7 @@ def select(rule: Any, tree: PyTree) -> PyTree:
         for answer in jax.tree.leaves(rule):
             if not isinstance(answer, (bool, np.bool_, str)):
                 raise MismatchError(
-                    f"the mask function returned {answer!r} for a leaf: expected a boolean or a label."
+                    f"the mask function returned {shown(answer)} for a leaf: expected a boolean or a label."
                 )
     if isinstance(rule, str):
         answers = _by_rules(by_path((rule, True), ("", False)), names, nodes)

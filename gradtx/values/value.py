@@ -28,7 +28,7 @@ import jax
 
 from gradtx.values import registry
 from gradtx.values.equality import UnhashableError, hash_key, same
-from gradtx.values.kinds import Flag, Integer, Kind, Real, kind_of
+from gradtx.values.kinds import Flag, Integer, Kind, Real, Text, kind_of
 from gradtx.values.wording import nearest
 
 __all__ = ["Value", "accepted", "is_off", "kept", "optional", "per_class", "static"]
@@ -91,7 +91,7 @@ class Value:
     (`class Schedule(Value, abstract=True)`) or final: a concrete class can't be subclassed.
     """
 
-    kinds: ClassVar[dict[Any, Kind]] = {float: Real(), int: Integer(), bool: Flag()}
+    kinds: ClassVar[dict[Any, Kind]] = {float: Real(), int: Integer(), bool: Flag(), str: Text()}
     """What a field accepts, by its annotation."""
 
     __slots__ = ("_facts", "_hashed")  # beside the fields, which are in __dict__
