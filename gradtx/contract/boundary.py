@@ -30,7 +30,7 @@ from gradtx.contract.extras import check_extra, keywords
 from gradtx.contract.facts import Facts, facts
 from gradtx.contract.leafwise import update_each
 from gradtx.contract.protocol import Extras, Transformation
-from gradtx.contract.running import Frame, running, tell
+from gradtx.contract.running import Frame, is_told, running, tell
 from gradtx.contract.runtime import HyperparamsState, advance, begin
 from gradtx.contract.sweeps import checked
 from gradtx.tree import MismatchError, PyTree
@@ -62,8 +62,13 @@ def init_calls() -> Iterator[list[InitCall]]:
         _calls.reset(token)
 
 
-def guard_init(init: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """`init` of a transformation, with what surrounds it."""
+def guard_init(init: Callable[..., PyTree], keeps: bool = True) -> Callable[..., PyTree]:
+    """`init` of a transformation, with what surrounds it.
+
+    Args:
+        init: as the class defines it.
+        keeps: whether it may keep something of the parameters.
+    """
 
     @functools.wraps(init)
     def bounded(self: Transformation, params: PyTree) -> PyTree:
@@ -82,16 +87,34 @@ def guard_init(init: Callable[..., PyTree]) -> Callable[..., PyTree]:
         try:
             if frame.around is None:
                 checked(self)
+                params = tree.as_arrays(params)
+            if keeps and not known.parts:
+                tree.check_arrays(params)
+            if self.real_only:
+                tree.check_real(params, "parameters")
             return begin(self, params, {}) if known.follows else init(self, params)
         except Exception as error:
+            error = _about_leaves(error, params)
             tell(error, frame)
             if isinstance(error, MismatchError):
                 error.owner = type(self).__name__
-            raise
+            raise error
         finally:
             running.reset(token)
 
     return bounded
+
+
+def _about_leaves(error: Exception, params: PyTree) -> Exception:
+    """The error, or one that names the parameter that is no array, if that may be why."""
+    ours = isinstance(error, MismatchError) or not isinstance(error, (TypeError, ValueError, AttributeError))
+    if ours or is_told(error):
+        return error
+    try:
+        tree.check_arrays(params, inexact=True)
+    except MismatchError as reason:
+        return reason
+    return error
 
 
 def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callable[..., PyTree]:
@@ -124,7 +147,10 @@ def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callab
         token = running.set(frame)
         try:
             if around is None:
+                params = tree.as_arrays(params)
                 updates = _enter(self, known, updates, params, extra)
+            if self.real_only:
+                tree.check_real(updates, "updates")
             if known.follows:
                 _check_state(self, state, HyperparamsState)
                 out, after = advance(self, updates, state, params, extra)

@@ -61,7 +61,7 @@ class foreign(GradientTransformation):
     """
 
     init_fn: Callable[[PyTree], PyTree] = static()
-    update_fn: Annotated[Callable[..., PyTree], Function(3)] = static()
+    update_fn: Annotated[Callable[..., PyTree], Function(3, by_name=True)] = static()
 
     @property
     def takes_any_extra(self) -> bool:

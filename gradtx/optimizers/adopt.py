@@ -97,7 +97,7 @@ class divide_by_past_root(GradientTransformation, reach=ENTRY):
         return out, after
 
 
-class scale_by_adopt(Composite):
+class scale_by_adopt(Composite, real_only=True):
     """ADOPT's direction, without the learning rate.
 
     Args:
@@ -126,7 +126,7 @@ class scale_by_adopt(Composite):
         return chain(divide_by_past_root(self.b2, self.eps, bound), average)
 
 
-class adopt(Composite):
+class adopt(Composite, real_only=True):
     """ADOPT: `scale_by_adopt`, then the learning rate.
 
     Adam's learning rates are a start, such as 1e-3; β₂ need not be tuned. The first step moves

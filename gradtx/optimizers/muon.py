@@ -75,7 +75,7 @@ class scale_by_muon(Composite):
         return chain(average, orthogonalize.of(self))
 
 
-class muon(Composite):
+class muon(Composite, real_only=True):
     """Muon for the matrices, AdamW for all other leaves.
 
     For the hidden matrices of a network; give its embedding and its last layer to AdamW, by

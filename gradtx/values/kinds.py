@@ -194,7 +194,7 @@ AtLeastOne = Annotated[int, Integer(low=1)]
 
 
 class Function:
-    """A function, of so many positional arguments; a class is none.
+    """A function, of so many positional arguments; a class is none where it is known what it is called with.
 
     Args:
         count: how many it is called with; None says nothing about them.
@@ -205,7 +205,7 @@ class Function:
         self.count, self.by_name = count, by_name
 
     def accept(self, owner: str, name: str, value: Any) -> Any:
-        if not callable(value) or isinstance(value, type):
+        if not callable(value) or (isinstance(value, type) and self.count is not None):
             raise TypeError(
                 f"{owner}({name}={shown(value)}): {name} must be a function, not {a_kind(value)}."
             )
