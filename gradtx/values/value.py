@@ -21,6 +21,7 @@ import dataclasses
 import functools
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -31,9 +32,10 @@ from gradtx.values.equality import UnhashableError, hash_key, same
 from gradtx.values.kinds import Flag, Integer, Kind, Real, Text, kind_of
 from gradtx.values.wording import nearest
 
-__all__ = ["Value", "accepted", "is_off", "kept", "optional", "per_class", "static"]
+__all__ = ["Value", "accepted", "first_of_equal", "is_off", "kept", "optional", "per_class", "static"]
 
 Result = TypeVar("Result")
+V = TypeVar("V", bound="Value")
 
 _WIDTH = 88  # columns; a longer repr takes one line per argument
 
@@ -76,6 +78,25 @@ def kept(f: Callable[[Any], Result], value: Value) -> Result:
         return facts[f]
     except KeyError:
         return facts.setdefault(f, f(value))
+
+
+_known: weakref.WeakKeyDictionary[Value, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+
+def first_of_equal(value: V) -> V:
+    """Of equal values the one that was asked for first, as long as it lives; itself where it has no hash.
+
+    What is `kept` on that one is found again with an equal value, and nothing outlives what holds it.
+    """
+    try:
+        found = _known.get(value)
+    except TypeError:  # an array among its numbers
+        return value
+    first = None if found is None else found()
+    if first is None:
+        first = value
+        _known[value] = weakref.ref(value)
+    return first
 
 
 def is_off(value: Any) -> bool:
