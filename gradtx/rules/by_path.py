@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradtx.rules.patterns import check_pattern, found_in
 from gradtx.tree import MismatchError, PyTree, leaf_paths, quoted, unwrap_variables
 from gradtx.values.kinds import several
 from gradtx.values.value import Value, static
@@ -49,8 +50,8 @@ class by_path(Value):
 
 def checked_pattern(owner: str, name: str, text: Any) -> str:
     try:
-        re.compile(text)
-    except (re.error, TypeError) as error:
+        check_pattern(text)
+    except (re.error, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"{owner}({name}={shown(text)}): expected a regular expression on the leaf's path: {error}."
         ) from None
@@ -90,7 +91,7 @@ def select(rule: Any, tree: PyTree) -> PyTree:
 
 def _by_rules(rule: by_path, names: list[str], nodes: list[str]) -> list[Any]:
     for pattern, _ in rule.rules:
-        if not any(re.search(pattern, name) for name in (*names, *nodes)):
+        if not any(found_in(pattern, name) for name in (*names, *nodes)):
             raise MismatchError(
                 f"the pattern {pattern!r} matches no leaf.{nearest(pattern, names)} "
                 f"The leaves are: {_listed(names)}."
@@ -98,7 +99,7 @@ def _by_rules(rule: by_path, names: list[str], nodes: list[str]) -> list[Any]:
     answers = []
     for name in names:
         for pattern, answer in rule.rules:
-            if re.search(pattern, name):
+            if found_in(pattern, name):
                 answers.append(answer)
                 break
         else:
