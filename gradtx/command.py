@@ -13,7 +13,9 @@ Needs click, which the extra `cli` brings.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +29,7 @@ from gradtx.reports.tables import aligned
 from gradtx.values import registry
 from gradtx.values.expression import read_value
 from gradtx.values.value import Value
+from gradtx.values.wording import shown
 
 __all__ = ["cli"]
 
@@ -44,16 +47,58 @@ class _Expression(click.ParamType):
 
 
 class _Count(click.ParamType):
-    """A whole number, which may be written as 7e9."""
+    """A whole number, which may be written as 7e9.
+
+    Args:
+        most: the largest.
+    """
 
     name = "number"
+
+    def __init__(self, most: float) -> None:
+        self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         with contextlib.suppress(ValueError):
             number = float(value)
-            if number >= 1 and number.is_integer():
+            if 1 <= number <= self.most and number.is_integer():
                 return int(number)
-        raise click.BadParameter(f"{value!r} is not a whole number from 1 on.", ctx, param)
+        raise click.BadParameter(f"{shown(value)} is not a whole number from 1 to {self.most:g}.", ctx, param)
+
+
+class _Finite(click.ParamType):
+    """A number that is not infinite."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        with contextlib.suppress(ValueError):
+            number = float(value)
+            if math.isfinite(number):
+                return number
+        raise click.BadParameter(f"{shown(value)} is not a finite number.", ctx, param)
+
+
+class _Picture(click.Path):
+    """A file to write a picture to: looked at before the work is done."""
+
+    def __init__(self, *endings: str) -> None:
+        super().__init__(dir_okay=False, writable=True)
+        self.endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = pathlib.Path(value)
+        try:
+            folder = path.parent.is_dir() and os.access(path.parent, os.W_OK)
+        except ValueError:  # a NUL in it
+            folder = False
+        if "\0" in str(value) or not folder:
+            raise click.BadParameter(f"{shown(value)}: there is no folder to write it to.", ctx, param)
+        if path.suffix.lower() not in self.endings:
+            raise click.BadParameter(
+                f"{shown(value)}: expected a name that ends in {', '.join(self.endings)}.", ctx, param
+            )
+        return super().convert(value, param, ctx)
 
 
 @contextlib.contextmanager
@@ -61,8 +106,8 @@ def _told() -> Iterator[None]:
     """What the library refuses is the user's input: its message, and no traceback."""
     try:
         yield
-    except (TypeError, ValueError, ImportError) as error:
-        raise click.ClickException(str(error)) from None
+    except (TypeError, ValueError, ImportError, ArithmeticError, MemoryError, OSError) as error:
+        raise click.UsageError(str(error) or "there is not enough memory for that.") from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -112,7 +157,7 @@ def cite(expression: Value) -> None:
 
 @cli.command()
 @click.argument("expression", type=_Expression())
-@click.option("--params", type=_Count(), required=True, help="How many parameters: 7e9.")
+@click.option("--params", type=_Count(1e15), required=True, help="How many parameters: 7e9.")
 @click.option("--dtype", help="Of the parameters; float32 if not given.")
 @click.option("--grad-dtype", help="Of the gradients; the parameters' if not given.")
 @click.option("--master", help="The dtype of a master copy; none if not given.")
@@ -145,10 +190,8 @@ def memory(
 
 @cli.command("plot-schedule")
 @click.argument("expressions", type=_Expression(), nargs=-1, required=True)
-@click.option("--steps", type=_Count(), default=1000, show_default=True, help="How many, from 0.")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, writable=True), default="schedule.png", show_default=True
-)
+@click.option("--steps", type=_Count(1e7), default=1000, show_default=True, help="How many, from 0.")
+@click.option("--output", type=_Picture(".png", ".svg", ".pdf"), default="schedule.png", show_default=True)
 def plot_schedule(expressions: tuple[Any, ...], steps: int, output: str) -> None:
     """A picture of one schedule or several, as PNG, SVG or PDF by the name's ending."""
     with _told():
@@ -164,17 +207,21 @@ _SURFACES = {name: each for name, each in vars(gallery).items() if isinstance(ea
 @cli.command()
 @click.argument("expressions", type=_Expression(), nargs=-1)
 @click.option("--surface", type=click.Choice(sorted(_SURFACES)), default="saddle", show_default=True)
-@click.option("--steps", type=_Count(), default=1000, show_default=True, help="How many updates, at most.")
+@click.option("--steps", type=_Count(1e6), default=1000, show_default=True, help="How many updates, at most.")
 @click.option(
-    "--rate", "rates", type=float, multiple=True, help="A learning rate for all; may be given several times."
+    "--rate",
+    "rates",
+    type=_Finite(),
+    multiple=True,
+    help="A learning rate for all; may be given several times.",
 )
 @click.option(
     "--below",
-    type=float,
+    type=_Finite(),
     help="The value to reach. [default: -1 on the saddle, 0.01 where there is a minimum, which is 0]",
 )
 @click.option(
-    "--output", type=click.Path(dir_okay=False, writable=True), help="A picture, or a .gif that moves."
+    "--output", type=_Picture(".png", ".svg", ".pdf", ".gif"), help="A picture, or a .gif that moves."
 )
 def race(
     expressions: tuple[Any, ...],

@@ -112,8 +112,12 @@ def test_takes_complex_leaves_or_says_that_it_does_not(name: str) -> None:
 
     about = inspect.getdoc(cls)
     if name in REAL_ONLY:
-        with pytest.raises((TypeError, ValueError, DeprecationWarning)):
-            jax.eval_shape(step, params)
+        words = rf"{name}: the parameters at 'kernel' are complex64.*real numbers only.*split_real"
+        grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), gradients(tx, params))
+        with pytest.raises(ValueError, match=words):
+            tx.init(params)
+        with pytest.raises(ValueError, match=words.replace("parameters", "updates")):
+            tx.update(grads, tx.init({"kernel": jnp.ones((3, 2))}), grads, **extra_of(tx, grads))
         assert "Real parameters only" in about, f"{name} does not say that it is for real parameters"
         return
     before, after, updates = jax.eval_shape(step, params)

@@ -218,3 +218,42 @@ def test_the_script_is_declared() -> None:
     assert project["scripts"] == {"gradtx": "gradtx.__main__:main"}
     assert any(name.startswith("click") for name in project["optional-dependencies"]["cli"])
     assert not any(name.startswith("click") for name in project["dependencies"])
+
+
+# ---------------------------------------------------------------- what nobody should write
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plot-schedule", "constant_schedule(0.1)", "--output", "/nowhere/at/all.png"), "no folder"),
+        (("plot-schedule", "constant_schedule(0.1)", "--output", "a\0.png"), "no folder"),
+        (("plot-schedule", "constant_schedule(0.1)", "--output", "picture"), "ends in .png, .svg, .pdf"),
+        (("plot-schedule", "constant_schedule(0.1)", "--steps", "1e18"), "from 1 to 1e+07"),
+        (("race", "--output", "/nowhere/at/all.gif"), "no folder"),
+        (("race", "--steps", "1e18"), "from 1 to 1e+06"),
+        (("race", "--steps", "1e400"), "from 1 to 1e+06"),
+        (("race", "--rate", "nan"), "not a finite number"),
+        (("race", "--rate", "1e400"), "not a finite number"),
+        (("race", "--below", "inf"), "not a finite number"),
+        (("memory", "adam(1e-3)", "--params", "1e300"), "from 1 to 1e+15"),
+        (("memory", "adam(1e-3)", "--params", "9" * 400), "from 1 to 1e+15"),
+        (("memory", "adam(1e-3)", "--params", "9", "--dtype", "S1000000000"), "expected floating-point"),
+        (("explain", "adam(1e-3, b1=0.9, b1=0.8)"), "the argument b1 is there twice"),
+        (("explain", "piecewise_constant_schedule(0.1, {2: 0.5, 2: 0.7})"), "key 2 is there twice"),
+        (("explain", "a\0dam(1e-3)"), "not an expression"),
+        *(
+            (("explain", expression), "must be")
+            for number in ("9" * 400, "1e400", "-1e400", "1e300", "2147483648")
+            for expression in (f"adam(-{number})".replace("--", "-"), f"lookahead(adam(0.1), {number}, 0.5)")
+            if number != "2147483648" or "look" in expression
+        ),
+    ],
+    ids=str,
+)
+def test_what_means_nothing_is_a_sentence_and_exit_status_2(arguments: tuple, message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2, (result.exit_code, result.exception, result.output)
+    told = " ".join(result.output.replace("│", " ").split())
+    assert message in told
+    assert isinstance(result.exception, SystemExit)

@@ -12,7 +12,7 @@ from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive
 from gradtx.contract.reach import LEAF, OTHERS
 from gradtx.contract.transformation import EmptyState, GradientTransformation, need_params
-from gradtx.tree import PyTree
+from gradtx.tree import MismatchError, PyTree
 from gradtx.values.value import optional, static
 
 __all__ = [
@@ -169,7 +169,12 @@ class centralize(GradientTransformation, reach=LEAF):
         def center(u: jax.Array) -> jax.Array:
             if u.ndim < 2:
                 return u
-            outputs = range(u.ndim)[self.output_axis]
+            if not -u.ndim <= self.output_axis < u.ndim:
+                raise MismatchError(
+                    f"a leaf of shape {u.shape} has no output_axis={self.output_axis}: "
+                    "keep it out with masked."
+                )
+            outputs = self.output_axis % u.ndim
             inputs = tuple(axis for axis in range(u.ndim) if axis != outputs)
             return u - jnp.mean(u, axis=inputs, keepdims=True)
 

@@ -181,7 +181,7 @@ class absolute(GradientTransformation, reach=ENTRY):
         return _each(jnp.abs, updates), state
 
 
-class clip(GradientTransformation, reach=ENTRY):
+class clip(GradientTransformation, reach=ENTRY, real_only=True):
     """Bound each entry: min(max(g, -δ), δ). A NaN stays NaN.
 
     Args:

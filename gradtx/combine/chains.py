@@ -16,7 +16,9 @@ from gradtx.contract.reach import ENTRY
 from gradtx.contract.running import as_part, now
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
+from gradtx.values.kinds import several
 from gradtx.values.value import kept, static
+from gradtx.values.wording import shown
 
 __all__ = ["chain", "named_chain"]
 
@@ -60,7 +62,7 @@ class chain(GradientTransformation, reach=ENTRY):
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> chain:
-        return cls(*fields["parts"])
+        return cls(*several("chain", "parts", fields["parts"]))
 
     def init(self, params: PyTree) -> tuple[Any, ...]:
         return tuple(part.init(params) for part in self.parts)
@@ -132,12 +134,14 @@ class named_chain(GradientTransformation, reach=ENTRY):
     def __init__(self, *parts: tuple[str, GradientTransformation]) -> None:
         for part in parts:
             if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str)):
-                raise TypeError(f"named_chain: each part is a pair (name, transformation), not {part!r}.")
+                raise TypeError(
+                    f"named_chain: each part is a pair (name, transformation), not {shown(part)}."
+                )
         names = tuple(name for name, _ in parts)
         if len(set(names)) < len(names):
             raise ValueError(f"named_chain: the names must differ; they are {names}.")
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "parts", tuple(part_of("named_chain", n, tx) for n, tx in parts))
+        object.__setattr__(self, "parts", tuple(part_of("named_chain", f"part {n!r}", tx) for n, tx in parts))
 
     def _arguments(self) -> Any:
         return ((None, pair) for pair in zip(self.names, self.parts, strict=True))
@@ -146,7 +150,10 @@ class named_chain(GradientTransformation, reach=ENTRY):
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> named_chain:
-        return cls(*zip(fields["names"], fields["parts"], strict=True))
+        names, parts = (several("named_chain", name, fields[name]) for name in ("names", "parts"))
+        if len(names) != len(parts):
+            raise ValueError(f"named_chain: {len(names)} names for {len(parts)} parts.")
+        return cls(*zip(names, parts, strict=True))
 
     def init(self, params: PyTree) -> dict[str, Any]:
         return {name: part.init(params) for name, part in zip(self.names, self.parts, strict=True)}

@@ -22,7 +22,7 @@ from gradtx.tree import MismatchError, PyTree
 from gradtx.tree.standins import MaskedNode
 from gradtx.values.kinds import Choice
 from gradtx.values.value import static
-from gradtx.values.wording import nearest
+from gradtx.values.wording import nearest, shown
 
 __all__ = ["freeze", "masked", "partition"]
 
@@ -142,7 +142,7 @@ class partition(GradientTransformation, reach=ENTRY):
         super().__post_init__()
         if not isinstance(self.transforms, Mapping) or not self.transforms:
             raise TypeError(
-                f"partition: transforms must map labels to transformations, not {self.transforms!r}."
+                f"partition: transforms must map labels to transformations, not {shown(self.transforms)}."
             )
         checked = {
             k: part_of("partition", f"transforms[{k!r}]", self.transforms[k]) for k in sorted(self.transforms)

@@ -16,6 +16,7 @@ from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.numerics.dispatch import either_way
 from gradtx.tree import PyTree
+from gradtx.values.kinds import several
 from gradtx.values.value import is_off, optional
 
 __all__ = ["add", "divided", "ratio"]
@@ -83,15 +84,17 @@ class add(GradientTransformation, reach=ENTRY):
 
     def __init__(self, *terms: GradientTransformation) -> None:
         if not terms:
-            raise TypeError("add: expected at least one transformation.")
-        object.__setattr__(self, "terms", tuple(part_of("add", f"term {i}", t) for i, t in enumerate(terms)))
+            raise TypeError("add(): terms must be transformations, at least one.")
+        object.__setattr__(
+            self, "terms", tuple(part_of("add", f"terms[{i}]", t) for i, t in enumerate(terms))
+        )
 
     def _arguments(self) -> Any:
         return ((None, term) for term in self.terms)
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> add:
-        return cls(*fields["terms"])
+        return cls(*several("add", "terms", fields["terms"]))
 
     def init(self, params: PyTree) -> tuple[Any, ...]:
         return tuple(term.init(params) for term in self.terms)

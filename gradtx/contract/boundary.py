@@ -34,7 +34,7 @@ from gradtx.contract.facts import Facts, facts
 from gradtx.contract.leafwise import update_each
 from gradtx.contract.noted import check_state, note_state
 from gradtx.contract.protocol import Extras, Transformation
-from gradtx.contract.running import Frame, running, tell
+from gradtx.contract.running import Frame, is_told, running, tell
 from gradtx.contract.runtime import HyperparamsState, advance, begin
 from gradtx.contract.sweeps import checked
 from gradtx.tree import MismatchError, PyTree
@@ -66,8 +66,13 @@ def init_calls() -> Iterator[list[InitCall]]:
         _calls.reset(token)
 
 
-def guard_init(init: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """`init` of a transformation, with what surrounds it."""
+def guard_init(init: Callable[..., PyTree], keeps: bool = True) -> Callable[..., PyTree]:
+    """`init` of a transformation, with what surrounds it.
+
+    Args:
+        init: as the class defines it.
+        keeps: whether it may keep something of the parameters.
+    """
 
     @functools.wraps(init)
     def bounded(self: Transformation, params: PyTree) -> PyTree:
@@ -84,23 +89,42 @@ def guard_init(init: Callable[..., PyTree]) -> Callable[..., PyTree]:
         frame = Frame(self, known.runs, known.parts, running.get(), each=False)
         token = running.set(frame)
         try:
-            if frame.around is not None:
-                return begin(self, params, {}) if known.follows else init(self, params)
-            checked(self)
-            if known.names_leaves:
-                params = without_integers(self, params)
+            outermost = frame.around is None
+            if outermost:
+                checked(self)
+                params = tree.as_arrays(params)
+                if known.names_leaves:
+                    params = without_integers(self, params)
+            if keeps and not known.parts:
+                tree.check_arrays(params)
+            if self.real_only:
+                tree.check_real(params, "parameters")
             state = begin(self, params, {}) if known.follows else init(self, params)
-            note_state(self, params, state)
+            if outermost:
+                note_state(self, params, state)
             return state
         except Exception as error:
+            error = _about_leaves(error, params)
             tell(error, frame)
             if isinstance(error, MismatchError):
                 error.owner = type(self).__name__
-            raise
+            raise error
         finally:
             running.reset(token)
 
     return bounded
+
+
+def _about_leaves(error: Exception, params: PyTree) -> Exception:
+    """The error, or one that names the parameter that is no array, if that may be why."""
+    ours = isinstance(error, MismatchError) or not isinstance(error, (TypeError, ValueError, AttributeError))
+    if ours or is_told(error):
+        return error
+    try:
+        tree.check_arrays(params, inexact=True)
+    except MismatchError as reason:
+        return reason
+    return error
 
 
 def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callable[..., PyTree]:
@@ -133,8 +157,11 @@ def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callab
         token = running.set(frame)
         try:
             if around is None:
+                params = tree.as_arrays(params)
                 given, params, extra, back = arrive(self, updates, params, extra, known.names_leaves)
                 updates = _enter(self, known, given, state, params, extra)
+            if self.real_only:
+                tree.check_real(updates, "updates")
             if known.follows:
                 _check_state(self, state, HyperparamsState)
                 out, after = advance(self, updates, state, params, extra)

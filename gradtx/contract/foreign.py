@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 
@@ -13,8 +13,9 @@ from gradtx.contract.extras import keywords
 from gradtx.contract.hyperparameters import Hyperparameter
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Flag, Integer, is_array
+from gradtx.values.kinds import Flag, Function, Integer, Text, is_array
 from gradtx.values.value import Value, behind, static
+from gradtx.values.wording import shown
 
 __all__ = ["as_transformation", "foreign", "instead"]
 
@@ -41,7 +42,7 @@ def as_transformation(owner: str, name: str, value: Any) -> GradientTransformati
         if isinstance(value, type) and issubclass(value, GradientTransformation)
         else ""
     )
-    raise TypeError(f"{owner}: {name} must be a gradient transformation, not {value!r}.{hint}")
+    raise TypeError(f"{owner}: {name} must be a gradient transformation, not {shown(value)}.{hint}")
 
 
 class foreign(GradientTransformation):
@@ -60,14 +61,8 @@ class foreign(GradientTransformation):
         TypeError: one of them is no function.
     """
 
-    init_fn: Callable[..., PyTree] = static()
-    update_fn: Callable[..., PyTree] = static()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, given in (("init_fn", self.init_fn), ("update_fn", self.update_fn)):
-            if not callable(given):
-                raise TypeError(f"foreign({name}={given!r}): expected a function.")
+    init_fn: Callable[[PyTree], PyTree] = static()
+    update_fn: Annotated[Callable[..., PyTree], Function(3, by_name=True)] = static()
 
     @property
     def takes_any_extra(self) -> bool:
@@ -122,5 +117,6 @@ GradientTransformation.kinds = {
     float: Hyperparameter(),
     int: Integer(),
     bool: Flag(),
+    str: Text(),
     GradientTransformation: _Transformation(),
 }

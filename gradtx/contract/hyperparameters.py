@@ -10,7 +10,8 @@ import numpy as np
 
 from gradtx import numerics
 from gradtx.schedules.schedule import Schedule, affine, as_schedule
-from gradtx.values.kinds import Real
+from gradtx.values.kinds import Function, Real
+from gradtx.values.wording import shown
 
 __all__ = [
     "Betas",
@@ -47,6 +48,7 @@ class Hyperparameter(Real):
         if isinstance(value, Schedule):
             return value
         if callable(value):
+            Function(1).accept(owner, name, value)
             return as_schedule(owner, name, value)
         return super().accept(owner, name, value)
 
@@ -56,11 +58,14 @@ class _Dtype:
 
     def accept(self, owner: str, name: str, value: Any) -> str:
         try:
-            dtype = jax.numpy.dtype(value)
-        except TypeError:
+            dtype = None if value is None else jax.numpy.dtype(value)
+        except Exception:  # NumPy reads texts as descriptions of structures, and has many errors
             dtype = None
-        if dtype is None or not jax.numpy.issubdtype(dtype, jax.numpy.inexact):
-            raise TypeError(f"{owner}({name}={value!r}): {name} must be a floating-point dtype.")
+        inexact = dtype is not None and jax.numpy.issubdtype(dtype, jax.numpy.inexact)
+        if dtype is None or not inexact or jax.numpy.finfo(dtype).bits > 64:  # NumPy has wider ones
+            raise TypeError(
+                f"{owner}({name}={shown(value)}): {name} must be a floating-point dtype, such as 'bfloat16'."
+            )
         return dtype.name
 
 
@@ -102,7 +107,7 @@ class _Betas:
     def accept(self, owner: str, name: str, value: object) -> tuple[object, object]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
             raise TypeError(
-                f"{owner}({name}={value!r}): {name} must be a pair of decays, such as (0.9, 0.999)."
+                f"{owner}({name}={shown(value)}): {name} must be a pair of decays, such as (0.9, 0.999)."
             )
         decay = Hyperparameter(0, 1, open_high=True, why="1 would never leave its start")
         first, second = (decay.accept(owner, f"{name}[{i}]", x) for i, x in enumerate(value))

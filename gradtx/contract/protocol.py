@@ -29,6 +29,7 @@ class Transformation(HasInit, Protocol):
     reach: ClassVar[Reach]
     own_clock: ClassVar[bool]
     passes_on: ClassVar[tuple[str, ...]]
+    real_only: ClassVar[bool]
 
     @property
     def takes_any_extra(self) -> bool: ...

@@ -18,7 +18,7 @@ from typing import TypeVar
 from gradtx.contract.protocol import Transformation
 from gradtx.tree import PyTree, leaf_names
 
-__all__ = ["Frame", "as_part", "label_in", "now", "running", "tell"]
+__all__ = ["Frame", "as_part", "is_told", "label_in", "now", "owner", "running", "tell"]
 
 _LONGEST = 80  # characters of a transformation in a note
 
@@ -79,7 +79,7 @@ def tell(error: BaseException, frame: Frame) -> None:
 
     Only the innermost part says it; what is around it finds it said.
     """
-    if getattr(error, "_part_is_told", False):
+    if is_told(error):
         return
     with contextlib.suppress(AttributeError):  # of an exception that takes none: it may be told twice
         error._part_is_told = True  # type: ignore[attr-defined]
@@ -94,6 +94,11 @@ def tell(error: BaseException, frame: Frame) -> None:
         around = around.around  # parts that were put together for this call, by what holds each of them
     whose = "" if around is None else f"{label_in(around.runs, frame.tx)} of {type(around.runs).__name__}, "
     error.add_note(f"in {whose}{_shown(frame.tx)}{f', at {leaf}' if leaf else ''}")
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether a part inside has said that the error is its own."""
+    return getattr(error, "_part_is_told", False)
 
 
 def _holds(frame: Frame, tx: Transformation) -> bool:

@@ -59,6 +59,7 @@ class GradientTransformation(Value, abstract=True):
         takes_any_extra: bool | None = None,
         passes_on: tuple[str, ...] | None = None,
         per_example: bool | None = None,
+        real_only: bool | None = None,
     ) -> None:
         super().__init_subclass__(abstract=abstract)
         given = {
@@ -68,6 +69,7 @@ class GradientTransformation(Value, abstract=True):
             "takes_any_extra": takes_any_extra,
             "passes_on": passes_on,
             "per_example": per_example,
+            "real_only": real_only,
         }
         for name, value in given.items():
             if value is not None:
@@ -89,6 +91,9 @@ class GradientTransformation(Value, abstract=True):
     """Whether it is given gradients of single examples: every leaf then has a first axis of examples,
     which the updates that it returns have lost."""
 
+    real_only: ClassVar[bool] = False
+    """Whether its formula has no meaning for complex leaves, which are then refused."""
+
     def made_of(self) -> list[GradientTransformation]:
         """The transformations that this one holds, or for a composite, its expansion."""
         held = values_in([getattr(self, f.name) for f in dataclasses.fields(self)])
@@ -103,7 +108,7 @@ class GradientTransformation(Value, abstract=True):
         """
         return EmptyState()
 
-    init = guard_init(init)
+    init = guard_init(init, keeps=False)
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: PyTree
@@ -138,10 +143,19 @@ class Composite(GradientTransformation, abstract=True, reach=ENTRY):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expansion()  # options that exclude each other are refused here, not at init
+        try:
+            self._expansion()  # options that exclude each other are refused here, not at init
+        except (TypeError, ValueError) as error:
+            name, kind = type(self).__name__, TypeError if isinstance(error, TypeError) else ValueError
+            if str(error).startswith((f"{name}(", f"{name}:")):
+                raise
+            raise kind(f"{name}: {error}") from None
 
     def _expansion(self) -> GradientTransformation:
         return kept(_expand, self)
+
+    real_only: ClassVar[bool] = False
+    """Whether its formula has no meaning for complex leaves, which are then refused."""
 
     def made_of(self) -> list[GradientTransformation]:
         return [self._expansion()]

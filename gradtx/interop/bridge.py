@@ -8,13 +8,13 @@ transformations must be the same object.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import optax
 
 from gradtx.contract.foreign import as_transformation
 from gradtx.contract.transformation import GradientTransformation
+from gradtx.values.value import first_of_equal, kept
 
 __all__ = ["as_optax", "from_optax"]
 
@@ -37,18 +37,14 @@ def as_optax(
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"as_optax: expected a gradient transformation, not {tx!r}.")
     try:
-        return _pair_of(tx)
-    except TypeError:  # its numbers are traced or arrays, so it can't be remembered
+        hash(tx)
+    except TypeError:  # its numbers are traced or arrays
         return _pair(tx)
+    return kept(_pair, first_of_equal(tx))
 
 
-def _pair(tx: GradientTransformation) -> optax.GradientTransformationExtraArgs:
+def _pair(tx: Any) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(tx.init, tx.update)
-
-
-@functools.lru_cache(maxsize=1024)
-def _pair_of(tx: GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    return _pair(tx)
 
 
 def from_optax(tx: Any) -> GradientTransformation:

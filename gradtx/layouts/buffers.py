@@ -26,6 +26,7 @@ from gradtx.rules.by_path import select
 from gradtx.rules.masks import Labels
 from gradtx.tree import MismatchError, PyTree, check_like, leaf_names, quoted, unwrap_variables, where
 from gradtx.values.value import Value, kept, static
+from gradtx.values.wording import shown
 
 __all__ = ["packing"]
 
@@ -38,10 +39,16 @@ class _Shapes:
             if isinstance(x, str):
                 _parsed(x)
                 return x
-            dtype, shape = jnp.result_type(x), ",".join(map(str, jnp.shape(x)))
+            try:
+                dtype, shape = jnp.result_type(x), ",".join(map(str, jnp.shape(x)))
+            except Exception:  # jax has many words for what is no array
+                raise TypeError(
+                    f"{owner}({name}=...): {name} must hold arrays, or their shapes and dtypes; at "
+                    f"{where(path, value)} there is {shown(x)}."
+                ) from None
             if not jnp.issubdtype(dtype, jnp.inexact):
                 raise MismatchError(
-                    f"{owner}: the parameter at {where(path, value)} is {dtype.name}: "
+                    f"{owner}({name}=...): the parameter at {where(path, value)} is {dtype.name}: "
                     "expected floating-point or complex numbers. Keep out what is not trained."
                 )
             return f"{dtype.name}[{shape}]"
@@ -53,7 +60,8 @@ def _parsed(text: str) -> jax.ShapeDtypeStruct:
     found = re.fullmatch(r"(\w+)\[([\d,]*)\]", text)
     if found is None:
         raise ValueError(
-            f"packing: expected arrays, or their dtypes and shapes as 'float32[3,4]', not {text!r}."
+            "packing(like=...): expected arrays, or their dtypes and shapes as 'float32[3,4]', not "
+            f"{shown(text)}."
         )
     return jax.ShapeDtypeStruct([int(n) for n in found[2].split(",") if n], jnp.dtype(found[1]))
 
@@ -97,7 +105,11 @@ class packing(Value):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        kept(_places, self)  # labels that do not fit are refused here
+        try:
+            kept(_places, self)  # labels that do not fit are refused here
+        except MismatchError as error:
+            error.owner = f"{type(self).__name__}(labels=...)"
+            raise
 
     def pack(self, tree: PyTree) -> PyTree:
         """The leaves of `tree` in buffers: a copy.

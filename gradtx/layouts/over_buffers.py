@@ -17,6 +17,7 @@ from gradtx.layouts.rebuilt import rebuilt
 from gradtx.rules.masks import selects
 from gradtx.tree import PyTree
 from gradtx.values.value import static
+from gradtx.values.wording import shown
 
 __all__ = ["packed", "unpacked"]
 
@@ -27,7 +28,7 @@ class _Packing:
     def accept(self, owner: str, name: str, value: Any) -> packing:
         if isinstance(value, packing):
             return value
-        raise TypeError(f"{owner}: {name} must be a packing, gradtx.packing(params), not {value!r}.")
+        raise TypeError(f"{owner}: {name} must be a packing, gradtx.packing(params), not {shown(value)}.")
 
 
 Layout = Annotated[packing, _Packing()]

@@ -18,10 +18,13 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 
-from gradtx.rules.by_path import by_path, is_function, select
+from gradtx.contract.running import owner
+from gradtx.rules.by_path import by_path, checked_pattern, is_function, select
 from gradtx.rules.masks import Rule
 from gradtx.tree import MismatchError, PyTree, leaf_names, quoted
+from gradtx.values.kinds import Function, Integer
 from gradtx.values.value import Value, static
+from gradtx.values.wording import shown
 
 __all__ = ["Axes", "Matrix", "as_matrix", "axes_of", "last_two", "matrix_axes", "only_two"]
 
@@ -30,11 +33,9 @@ class _AxisOrAxes:
     """A whole number, or a tuple of them."""
 
     def accept(self, owner: str, name: str, value: Any) -> int | tuple[int, ...]:
-        axes = tuple(value) if isinstance(value, (list, tuple)) else value
-        for axis in axes if isinstance(axes, tuple) else (axes,):
-            if isinstance(axis, bool) or not isinstance(axis, int):
-                raise TypeError(f"{owner}({name}={value!r}): expected an axis, or a tuple of axes.")
-        return axes
+        if isinstance(value, (tuple, list)):
+            return tuple(Integer().accept(owner, name, axis) for axis in value)
+        return Integer().accept(owner, name, value)
 
 
 AxisOrAxes = Annotated[Any, _AxisOrAxes()]
@@ -82,14 +83,13 @@ class _AxesRule(Rule):
                 return matrix_axes(x.reduction_axis, x.output_axis)
             raise TypeError(
                 f"{owner}: {name} must be matrix_axes, a tree of them and None, by_path rules that answer "
-                f"with them, a function of the parameters, or a regular expression; it holds {x!r}."
+                f"with them, a function of the parameters, or a regular expression; it holds {shown(x)}."
             )
 
         if is_function(value):
-            return value
+            return Function(1).accept(owner, name, value)
         if isinstance(value, str):
-            by_path((value, True))  # raises if it is not a regular expression
-            return value
+            return checked_pattern(owner, name, value)
         if isinstance(value, by_path):
             return by_path(*((pattern, own(answer)) for pattern, answer in value.rules))
         return jax.tree.map(own, value, is_leaf=_is_answer)
@@ -150,7 +150,11 @@ def _answers(rule: Any, tree: PyTree) -> Any:
         return by_path((rule, _Answer(matrix_axes(-2, -1))), ("", _Answer(None)))
     if isinstance(rule, by_path):
         return by_path(*((pattern, _Answer(axes)) for pattern, axes in rule.rules))
-    given = Axes.__metadata__[0].accept("the matrices", "rule", rule(tree)) if is_function(rule) else rule
+    given = (
+        Axes.__metadata__[0].accept(owner(), "what the function for the matrix_axes returns", rule(tree))
+        if is_function(rule)
+        else rule
+    )
     return jax.tree.map(_Answer, given, is_leaf=_is_answer)
 
 

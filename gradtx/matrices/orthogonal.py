@@ -26,13 +26,15 @@ from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.matrices.axes import Axes, as_matrix, axes_of, last_two
 from gradtx.tree import PyTree
+from gradtx.values.kinds import Choice, Integer, Real, is_traced
 from gradtx.values.value import static
-from gradtx.values.wording import nearest
+from gradtx.values.wording import nearest, shown
 
 __all__ = [
     "PRESETS",
     "STANDARD",
     "Coefficients",
+    "NewtonSchulzSteps",
     "Preconditioning",
     "newton_schulz",
     "orthogonalize",
@@ -52,7 +54,10 @@ PRESETS = {
     ),
 }
 """Optax's names: Muon's coefficients, and five steps of the coefficients that Dion's authors use."""
-Preconditioning = Literal["frobenius", "spectral", "aol", "schatten"]
+Preconditioning = Annotated[
+    Literal["frobenius", "spectral", "aol", "schatten"], Choice("frobenius", "spectral", "aol", "schatten")
+]
+NewtonSchulzSteps = Annotated[int, Integer(low=0)]
 
 
 class _Coefficients:
@@ -63,20 +68,27 @@ class _Coefficients:
             if value not in PRESETS:
                 known = ", ".join(repr(p) for p in PRESETS)
                 raise ValueError(
-                    f"{owner}({name}={value!r}): the presets are {known}.{nearest(value, PRESETS)}"
+                    f"{owner}({name}={shown(value)}): the presets are {known}.{nearest(value, PRESETS)}"
                 )
             return value
-        try:
-            single = np.ndim(value[0]) == 0
-            each = (value,) if single else value
-            rows = tuple(tuple(float(x) for x in row) for row in each)
-        except (TypeError, IndexError, ValueError):
-            single, rows = True, ()
-        if not rows or any(len(row) != 3 for row in rows):
+        if isinstance(value, jax.Array) and not is_traced(value) and jnp.issubdtype(value.dtype, jnp.number):
+            value = np.asarray(value)
+        given = value.tolist() if isinstance(value, np.ndarray) else value
+        single = _is_triple(given) and not any(isinstance(x, (tuple, list)) for x in given)
+        each = (given,) if single else given
+        if not isinstance(each, (tuple, list)) or not each or not all(map(_is_triple, each)):
             raise ValueError(
-                f"{owner}({name}={value!r}): expected (a, b, c), or one such triple for each step."
+                f"{owner}({name}={shown(value)}): {name} must be (a, b, c), or one such triple for each step."
             )
+        rows = tuple(tuple(_NUMBER.accept(owner, name, x) for x in row) for row in each)
         return rows[0] if single else rows
+
+
+_NUMBER = Real(fixed=True)
+
+
+def _is_triple(x: Any) -> bool:
+    return isinstance(x, (tuple, list)) and len(x) == 3
 
 
 Coefficients = Annotated[Any, _Coefficients()]
@@ -187,22 +199,12 @@ class orthogonalize(GradientTransformation, reach=LEAF):
     """
 
     ns_coeffs: Coefficients = static(default=STANDARD)
-    ns_steps: int = static(default=5)
+    ns_steps: NewtonSchulzSteps = static(default=5)
     preconditioning: Preconditioning = static(default="frobenius")
     eps: NonNegative = 1e-8
     weight_dimension_numbers: Axes | None = static(default=None)
     adaptive: bool = static(default=False, kw_only=True)
     compute_in: DtypeName | None = static(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.preconditioning not in ("frobenius", "spectral", "aol", "schatten"):
-            raise ValueError(
-                f"orthogonalize(preconditioning={self.preconditioning!r}): expected 'frobenius', 'spectral', "
-                "'aol' or 'schatten'."
-            )
-        if self.ns_steps < 0:
-            raise ValueError(f"orthogonalize(ns_steps={self.ns_steps}): expected at least 0.")
 
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None

@@ -15,14 +15,12 @@ from gradtx.contract.transformation import GradientTransformation
 from gradtx.matrices.axes import Axes, as_matrix, axes_of, only_two
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Integer
+from gradtx.values.kinds import AtLeastOne, Choice
 from gradtx.values.value import static
 
-__all__ = ["Count", "Side", "in_subspace"]
+__all__ = ["Side", "in_subspace"]
 
-Count = Annotated[int, Integer(1)]
-"""A whole number, at least 1."""
-Side = Literal["std", "reverse_std"]
+Side = Annotated[Literal["std", "reverse_std"], Choice("std", "reverse_std")]
 
 
 class SubspaceState(NamedTuple):
@@ -54,16 +52,11 @@ class in_subspace(GradientTransformation, reach=LEAF):
     """
 
     inner: GradientTransformation
-    rank: Count = static(default=128)
-    update_proj_gap: Count = static(default=200)
+    rank: AtLeastOne = static(default=128)
+    update_proj_gap: AtLeastOne = static(default=200)
     scale: Number = 1.0
     weight_dimension_numbers: Axes | None = static(default=None)
     proj_type: Side = static(default="std", kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.proj_type not in ("std", "reverse_std"):
-            raise ValueError(f"in_subspace(proj_type={self.proj_type!r}): expected 'std' or 'reverse_std'.")
 
     def init(self, params: PyTree) -> SubspaceState:
         plans, structure = self._plans(params), jax.tree.structure(params)

@@ -30,7 +30,6 @@ from gradtx.contract.hyperparameters import (
     Decay,
     DtypeName,
     NonNegative,
-    Number,
     PositiveDecay,
     Rate,
     complement,
@@ -98,7 +97,7 @@ class divide_by_past_root(GradientTransformation, reach=ENTRY):
         return out, after
 
 
-class scale_by_adopt(Composite):
+class scale_by_adopt(Composite, real_only=True):
     """ADOPT's direction, without the learning rate.
 
     Args:
@@ -117,7 +116,7 @@ class scale_by_adopt(Composite):
     mu_dtype: DtypeName | None = static(default=None)
     nesterov: bool = static(default=False, kw_only=True)
     use_clipping: bool = static(default=True, kw_only=True)
-    clip_value_fn: Number = dataclasses.field(default=power_schedule(0.25), kw_only=True)
+    clip_value_fn: NonNegative = dataclasses.field(default=power_schedule(0.25), kw_only=True)
 
     def expand(self) -> GradientTransformation:
         bound = self.clip_value_fn if self.use_clipping else None
@@ -127,7 +126,7 @@ class scale_by_adopt(Composite):
         return chain(divide_by_past_root(self.b2, self.eps, bound), average)
 
 
-class adopt(Composite):
+class adopt(Composite, real_only=True):
     """ADOPT: `scale_by_adopt`, then the learning rate.
 
     Adam's learning rates are a start, such as 1e-3; β₂ need not be tuned. The first step moves
@@ -151,7 +150,7 @@ class adopt(Composite):
     mu_dtype: DtypeName | None = static(default=None)
     nesterov: bool = static(default=False, kw_only=True)
     use_clipping: bool = static(default=True, kw_only=True)
-    clip_value_fn: Number = dataclasses.field(default=power_schedule(0.25), kw_only=True)
+    clip_value_fn: NonNegative = dataclasses.field(default=power_schedule(0.25), kw_only=True)
 
     def expand(self) -> GradientTransformation:
         return chain(scale_by_adopt.of(self).expand(), scale_by_learning_rate(self.learning_rate))

@@ -42,7 +42,7 @@ class CocobState(NamedTuple):
     reward: PyTree  # R
 
 
-class scale_by_cocob(GradientTransformation, reach=ENTRY):
+class scale_by_cocob(GradientTransformation, reach=ENTRY, real_only=True):
     """COCOB's way from θ to its next θ. It stands last, and needs no learning rate. Real parameters only.
 
     Args:
@@ -83,7 +83,7 @@ class scale_by_cocob(GradientTransformation, reach=ENTRY):
         return moves, CocobState(state.start, descent, largest, absolute, reward)
 
 
-class cocob(Composite):
+class cocob(Composite, real_only=True):
     """COCOB: stochastic descent by betting on coins, without a learning rate.
 
     It keeps five numbers for each parameter, where Adam keeps two. A parameter's steps depend on the

@@ -29,6 +29,7 @@ from gradtx.rules.masks import Mask
 from gradtx.tree import PyTree
 from gradtx.values.kinds import Choice, Real
 from gradtx.values.value import optional, static
+from gradtx.values.wording import shown
 
 __all__ = ["dog", "penalised", "scale_by_dog", "squared_distance"]
 
@@ -38,7 +39,9 @@ class _InitStep:
 
     def accept(self, owner: str, name: str, value: Any) -> tuple[str, float]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise TypeError(f"{owner}({name}={value!r}): expected a pair, such as ('heuristic', 1e-6).")
+            raise TypeError(
+                f"{owner}({name}={shown(value)}): {name} must be a pair, such as ('heuristic', 1e-6)."
+            )
         what = Choice("distance", "heuristic", "learning_rate").accept(owner, f"{name}[0]", value[0])
         return what, Real(0, open_low=True).accept(owner, f"{name}[1]", value[1])
 

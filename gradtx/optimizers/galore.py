@@ -18,9 +18,10 @@ from gradtx.contract.hyperparameters import Number, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.matrices import in_subspace
 from gradtx.matrices.axes import Axes
-from gradtx.matrices.subspace import Count, Side
+from gradtx.matrices.subspace import Side
 from gradtx.optimizers.adam import scale_by_adam
 from gradtx.rules.masks import Mask
+from gradtx.values.kinds import AtLeastOne
 from gradtx.values.value import optional, static
 
 __all__ = ["galore", "scale_by_galore"]
@@ -39,8 +40,8 @@ class scale_by_galore(Composite):
         proj_type: 'std' has the basis on a matrix's smaller side, 'reverse_std' on the larger one.
     """
 
-    rank: Count = static(default=128)
-    update_proj_gap: Count = static(default=200)
+    rank: AtLeastOne = static(default=128)
+    update_proj_gap: AtLeastOne = static(default=200)
     scale: Number = 1.0
     base_optimizer: GradientTransformation | None = None
     weight_dimension_numbers: Axes | None = static(default=None)
@@ -74,8 +75,8 @@ class galore(Composite):
     """
 
     learning_rate: Rate
-    rank: Count = static(default=128)
-    update_proj_gap: Count = static(default=200)
+    rank: AtLeastOne = static(default=128)
+    update_proj_gap: AtLeastOne = static(default=200)
     scale: Number = 1.0
     base_optimizer: GradientTransformation | None = None
     weight_decay: Number = optional(default=0.0)

@@ -100,7 +100,7 @@ class scale_by_lbfgs(GradientTransformation, reach=OTHERS):
         at = state.pairs % self.memory_size
 
         def put(ring: jax.Array, new: jax.Array) -> jax.Array:
-            return ring.at[at].set(jnp.where(takes, new, ring[at]))
+            return jnp.asarray(ring).at[at].set(jnp.where(takes, new, ring[at]))
 
         norm = tree.global_norm(g).astype(dtype)
         first = 1 / jnp.maximum(norm, 1)

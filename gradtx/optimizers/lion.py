@@ -10,7 +10,7 @@ https://arxiv.org/abs/2302.06675
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from gradtx.atoms.decay import decoupled
 from gradtx.atoms.moments import two_decay_ema
@@ -19,9 +19,12 @@ from gradtx.combine import chain
 from gradtx.contract.hyperparameters import Decay, DtypeName, Number, Positive, PositiveDecay, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.rules.masks import Mask
+from gradtx.values.kinds import Choice
 from gradtx.values.value import optional, static
 
 __all__ = ["lion", "scale_by_lion"]
+
+Mode = Annotated[Literal["hard", "smooth", "refined"], Choice("hard", "smooth", "refined")]
 
 
 class scale_by_lion(Composite):
@@ -45,13 +48,8 @@ class scale_by_lion(Composite):
     b1: Decay = 0.9
     b2: PositiveDecay = 0.99
     mu_dtype: DtypeName | None = static(default=None)
-    mode: Literal["hard", "smooth", "refined"] = static(default="hard", kw_only=True)
+    mode: Mode = static(default="hard", kw_only=True)
     smooth_beta: Positive = optional(default=1.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.mode not in ("hard", "smooth", "refined"):
-            raise ValueError(f"scale_by_lion(mode={self.mode!r}): expected 'hard', 'smooth' or 'refined'.")
 
     def expand(self) -> GradientTransformation:
         momentum = two_decay_ema(self.b1, self.b2, self.mu_dtype)

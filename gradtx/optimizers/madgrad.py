@@ -37,7 +37,7 @@ class MadgradState(NamedTuple):
     start: PyTree  # θ₀; the same
 
 
-class scale_by_madgrad(GradientTransformation, reach=ENTRY):
+class scale_by_madgrad(GradientTransformation, reach=ENTRY, real_only=True):
     """MADGRAD's step, (1 - μ) (zₜ - θₜ₋₁), which has the learning rate and the sign in it.
 
     Real parameters only.
@@ -87,7 +87,7 @@ class scale_by_madgrad(GradientTransformation, reach=ENTRY):
         return out, MadgradState(step, total, squares, state.start)
 
 
-class madgrad(Composite):
+class madgrad(Composite, real_only=True):
     """MADGRAD: the L2 penalty, then `scale_by_madgrad`.
 
     Learning rates are neither SGD's nor Adam's, and worth a sweep from 1e-4 to 1e-1; it needs less weight

@@ -25,7 +25,7 @@ from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Numbe
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.matrices import for_matrices, orthogonalize, scale_by_shape
 from gradtx.matrices.axes import Axes
-from gradtx.matrices.orthogonal import STANDARD, Coefficients, Preconditioning
+from gradtx.matrices.orthogonal import STANDARD, Coefficients, NewtonSchulzSteps, Preconditioning
 from gradtx.optimizers.adamw import adamw
 from gradtx.rules.masks import Mask
 from gradtx.values.value import optional, static
@@ -54,7 +54,7 @@ class scale_by_muon(Composite):
     """
 
     ns_coeffs: Coefficients = static(default=STANDARD)
-    ns_steps: int = static(default=5)
+    ns_steps: NewtonSchulzSteps = static(default=5)
     beta: Decay = 0.95
     eps: NonNegative = 1e-8
     mu_dtype: DtypeName | None = static(default=None)
@@ -75,7 +75,7 @@ class scale_by_muon(Composite):
         return chain(average, orthogonalize.of(self))
 
 
-class muon(Composite):
+class muon(Composite, real_only=True):
     """Muon for the matrices, AdamW for all other leaves.
 
     For the hidden matrices of a network; give its embedding and its last layer to AdamW, by
@@ -117,7 +117,7 @@ class muon(Composite):
 
     learning_rate: Rate
     ns_coeffs: Coefficients = static(default=STANDARD)
-    ns_steps: int = static(default=5)
+    ns_steps: NewtonSchulzSteps = static(default=5)
     beta: Decay = 0.95
     eps: NonNegative = 1e-8
     weight_decay: Number = optional(default=0.0)

@@ -50,7 +50,7 @@ class ProdigyState(NamedTuple):
     start: PyTree  # θ₀
 
 
-class scale_by_prodigy(GradientTransformation, reach=OTHERS):
+class scale_by_prodigy(GradientTransformation, reach=OTHERS, real_only=True):
     """Prodigy's whole step, upwards: η (m / (sqrt(v) + d ε) + w θ). The arguments are `prodigy`'s.
 
     Args:
@@ -135,7 +135,7 @@ class scale_by_prodigy(GradientTransformation, reach=OTHERS):
         return numerics.complement(self.beta3)
 
 
-class prodigy(Composite):
+class prodigy(Composite, real_only=True):
     """Prodigy: Adam without a learning rate to tune. Leave it at 1, or give a schedule that starts at 1.
 
     Its authors advise a cosine decay to 0 without restarts, and tuning κ where you would otherwise tune

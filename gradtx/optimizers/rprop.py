@@ -41,7 +41,7 @@ class RpropState(NamedTuple):
     signs: PyTree  # the signs of the last gradient; 0 where the one before had another sign
 
 
-class scale_by_rprop(GradientTransformation, reach=ENTRY):
+class scale_by_rprop(GradientTransformation, reach=ENTRY, real_only=True):
     """Rprop's step, in the direction of the gradient.
 
     It compares signs, where Optax multiplies the gradient by the last step: 0 where both are small.
@@ -93,7 +93,7 @@ class scale_by_rprop(GradientTransformation, reach=ENTRY):
         return jax.tree.map(step, updates, sizes, signs, *state), RpropState(sizes, signs)
 
 
-class rprop(Composite):
+class rprop(Composite, real_only=True):
     """Rprop: `scale_by_rprop`, downhill.
 
     For gradients of the whole data: with small batches the sign flips by chance, and every flip halves a

@@ -31,7 +31,7 @@ from gradtx.values.value import optional, static
 __all__ = ["scale_by_sophia", "sophia"]
 
 
-class scale_by_sophia(Composite):
+class scale_by_sophia(Composite, real_only=True):
     """Sophia's direction, clip(m̂ / max(γ h, ε), ρ), without the learning rate and the decay.
 
     Args:
@@ -77,7 +77,7 @@ class scale_by_sophia(Composite):
         return chain(newton, told, unless_off(bound, clip))
 
 
-class sophia(Composite):
+class sophia(Composite, real_only=True):
     """Sophia: `scale_by_sophia`, then decoupled weight decay, then the learning rate.
 
     For language models, with a learning rate like Lion's. γ is set so that 10 to 50 % of the entries are

@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradtx.rules.patterns import check_pattern, found_in
 from gradtx.tree import MismatchError, PyTree, leaf_paths, quoted, unwrap_variables
+from gradtx.values.kinds import several
 from gradtx.values.value import Value, static
-from gradtx.values.wording import nearest
+from gradtx.values.wording import nearest, shown
 
 __all__ = ["by_path", "is_function", "select"]
 
@@ -34,7 +36,7 @@ class by_path(Value):
     def __init__(self, *rules: tuple[str, Any]) -> None:
         for rule in rules:
             if not (isinstance(rule, tuple) and len(rule) == 2):
-                raise TypeError(f"by_path: each rule is a pair (pattern, answer), not {rule!r}.")
+                raise TypeError(f"by_path: each rule is a pair (pattern, answer), not {shown(rule)}.")
             checked_pattern("by_path", "pattern", rule[0])
         object.__setattr__(self, "rules", rules)
 
@@ -43,15 +45,15 @@ class by_path(Value):
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> by_path:
-        return cls(*fields["rules"])
+        return cls(*several("by_path", "rules", fields["rules"]))
 
 
 def checked_pattern(owner: str, name: str, text: Any) -> str:
     try:
-        re.compile(text)
-    except (re.error, TypeError) as error:
+        check_pattern(text)
+    except (re.error, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
-            f"{owner}({name}={text!r}): expected a regular expression on the leaf's path: {error}."
+            f"{owner}({name}={shown(text)}): expected a regular expression on the leaf's path: {error}."
         ) from None
     return text
 
@@ -76,7 +78,7 @@ def select(rule: Any, tree: PyTree) -> PyTree:
         for answer in jax.tree.leaves(rule):
             if not isinstance(answer, (bool, np.bool_, str)):
                 raise MismatchError(
-                    f"the mask function returned {answer!r} for a leaf: expected a boolean or a label."
+                    f"the mask function returned {shown(answer)} for a leaf: expected a boolean or a label."
                 )
     if isinstance(rule, str):
         answers = _by_rules(by_path((rule, True), ("", False)), names, nodes)
@@ -89,7 +91,7 @@ def select(rule: Any, tree: PyTree) -> PyTree:
 
 def _by_rules(rule: by_path, names: list[str], nodes: list[str]) -> list[Any]:
     for pattern, _ in rule.rules:
-        if not any(re.search(pattern, name) for name in (*names, *nodes)):
+        if not any(found_in(pattern, name) for name in (*names, *nodes)):
             raise MismatchError(
                 f"the pattern {pattern!r} matches no leaf.{nearest(pattern, names)} "
                 f"The leaves are: {_listed(names)}."
@@ -97,7 +99,7 @@ def _by_rules(rule: by_path, names: list[str], nodes: list[str]) -> list[Any]:
     answers = []
     for name in names:
         for pattern, answer in rule.rules:
-            if re.search(pattern, name):
+            if found_in(pattern, name):
                 answers.append(answer)
                 break
         else:

@@ -22,8 +22,9 @@ import numpy as np
 
 from gradtx.rules.by_path import by_path, checked_pattern, is_function
 from gradtx.tree import PyTree, unwrap_variables
-from gradtx.values.kinds import Maybe
+from gradtx.values.kinds import Function, Maybe
 from gradtx.values.value import Value, accepted
+from gradtx.values.wording import shown
 
 __all__ = ["Labels", "Mask", "Rule", "everywhere", "rules_of", "selects"]
 
@@ -35,8 +36,10 @@ class Rule:
         self.leaf, self.noun = leaf, noun
 
     def accept(self, owner: str, name: str, value: Any) -> Any:
-        if isinstance(value, by_path) or is_function(value):
+        if isinstance(value, by_path):
             return value
+        if is_function(value):
+            return Function(1).accept(owner, name, value)
         if isinstance(value, str):
             return checked_pattern(owner, name, value) if self.leaf is bool else value
         plain = unwrap_variables(value)
@@ -49,7 +52,7 @@ class Rule:
             if not isinstance(leaf, self.leaf):
                 raise TypeError(
                     f"{owner}: {name} must be a tree of {self.noun}, a function of the parameters, "
-                    f"or a rule on the leaf's path; it holds {leaf!r}."
+                    f"or a rule on the leaf's path; it holds {shown(leaf)}."
                 )
         return jax.tree.unflatten(structure, leaves)
 

@@ -16,6 +16,7 @@ from gradtx.schedules.exact.arithmetic import LAST
 from gradtx.schedules.exact.pairs import Exact, add, multiply, pick
 from gradtx.schedules.fields import Parts, Period, ascending
 from gradtx.schedules.schedule import Precise, Schedule, affine, as_schedule, before_rounding
+from gradtx.values.kinds import several
 from gradtx.values.value import static
 
 __all__ = ["add_schedules", "join_schedules", "multiply_schedules", "per_epoch", "scale_schedule"]
@@ -71,7 +72,7 @@ class _Together(Precise, abstract=True):
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> Any:
-        return cls(*fields["schedules"])
+        return cls(*several(cls.__name__, "schedules", fields["schedules"]))
 
     def _read(self, step: jax.Array) -> list[Exact]:
         return [before_rounding(self, f"schedules[{i}]", s, step) for i, s in enumerate(self.schedules)]

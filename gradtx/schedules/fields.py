@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 import jax
 import numpy as np
 
-from gradtx.schedules.exact.arithmetic import LAST
 from gradtx.schedules.schedule import Schedule, as_schedule
-from gradtx.values.kinds import Choice, Integer, Real
+from gradtx.values.kinds import AtLeastOne, Choice, Integer, Real
+from gradtx.values.wording import shown
 
 __all__ = [
     "Boundaries",
-    "Count",
     "Factor",
     "Interpolation",
     "Level",
@@ -31,31 +30,21 @@ Level = Annotated[float | jax.Array | np.ndarray | np.number, Real()]
 """A level: any finite number, traced or not; an array is a sweep's, to be mapped over."""
 Factor = Annotated[float | jax.Array | np.ndarray | np.number, Real(0, open_low=True)]
 """A number above 0."""
-Share = Annotated[float, Real(0, 1)]
+Share = Annotated[float, Real(0, 1, fixed=True)]
 """A part of the whole, in [0, 1]; static where it says how many steps."""
 
 
-class Count(Integer):
-    """How many steps, or at which: a whole number that an int32 holds."""
-
-    def accept(self, owner: str, name: str, value: Any) -> int:
-        value = super().accept(owner, name, value)
-        if value > LAST:
-            raise ValueError(
-                f"{owner}({name}={value}): {name} must be at most {LAST}: steps are counted in 32 bits."
-            )
-        return value
-
-
-Steps = Annotated[int, Count(low=0)]
-Period = Annotated[int, Count(low=1)]
+Steps = Annotated[int, Integer(low=0)]
+"""How many steps, or at which."""
+Period = AtLeastOne
 
 
 def ascending(owner: str, name: str, value: Any, *, strictly: bool) -> tuple[int, ...]:
     """Steps in increasing order, checked; equal neighbours only where not `strictly`."""
-    if not isinstance(value, Iterable) or isinstance(value, str):
-        raise TypeError(f"{owner}({name}={value!r}): {name} must be a sequence of steps.")
-    steps = tuple(Count(low=0).accept(owner, f"{name}[{i}]", b) for i, b in enumerate(value))
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(value, Iterable) or isinstance(value, (str, jax.Array)):
+        raise TypeError(f"{owner}({name}={shown(value)}): {name} must be a sequence of steps.")
+    steps = tuple(Integer(low=0).accept(owner, f"{name}[{i}]", b) for i, b in enumerate(value))
     if any(a > b or (strictly and a == b) for a, b in itertools.pairwise(steps)):
         raise ValueError(f"{owner}({name}={steps}): {name} must increase.")
     return steps
@@ -79,7 +68,7 @@ class _Parts:
 
     def accept(self, owner: str, name: str, value: Any) -> tuple[Schedule, ...]:
         if not isinstance(value, (tuple, list)):
-            raise TypeError(f"{owner}({name}={value!r}): {name} must be a tuple of schedules.")
+            raise TypeError(f"{owner}({name}={shown(value)}): {name} must be a tuple of schedules.")
         if not value:
             raise ValueError(f"{owner}: {name} must have at least one schedule.")
         return tuple(as_schedule(owner, f"{name}[{i}]", s) for i, s in enumerate(value))

@@ -20,7 +20,7 @@ from gradtx.values.value import static
 
 __all__ = ["cosine_onecycle_schedule", "linear_onecycle_schedule", "onecycle_schedule"]
 
-Start = Annotated[float, Real(0, 1, open_high=True, why="1 would leave nothing for the way down")]
+Start = Annotated[float, Real(0, 1, open_high=True, why="1 would leave nothing for the way down", fixed=True)]
 
 
 def _ends(self: Any) -> tuple[Any, Any, Any]:

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 from gradtx.schedules.exact.arithmetic import Shares, mix, shares_between
 from gradtx.schedules.exact.pairs import Exact, multiply, number, pick
 from gradtx.schedules.exact.shapes import SHAPES
-from gradtx.schedules.fields import Count, Interpolation, Level
+from gradtx.schedules.fields import Interpolation, Level
 from gradtx.schedules.schedule import Precise
-from gradtx.values.kinds import Maybe, Real
+from gradtx.values.kinds import Integer, Maybe, Real
 from gradtx.values.value import static
+from gradtx.values.wording import shown
 
 __all__ = ["piecewise_constant_schedule", "piecewise_interpolate_schedule", "through"]
 
@@ -29,9 +30,9 @@ class _Scales:
 
     def accept(self, owner: str, name: str, value: Any) -> dict[int, Any] | None:
         if not isinstance(value, Mapping):
-            raise TypeError(f"{owner}({name}={value!r}): {name} must be a dict of step: factor.")
-        steps = sorted(Count(low=0).accept(owner, "a boundary", b) for b in value)
-        return {b: Real(0).accept(owner, f"the scale at {b}", value[b]) for b in steps} or None
+            raise TypeError(f"{owner}({name}={shown(value)}): {name} must be a dict of step: factor.")
+        steps = sorted(Integer(low=0).accept(owner, f"{name}: a boundary", b) for b in value)
+        return {b: Real(0).accept(owner, f"{name}[{b}]", value[b]) for b in steps} or None
 
 
 Scales = Annotated[Mapping[int, float] | None, Maybe(_Scales())]

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import jax
+import numpy as np
 
 from gradtx.schedules.algebra import join_schedules
 from gradtx.schedules.exact.pairs import Exact
 from gradtx.schedules.schedule import Precise
 from gradtx.schedules.warmup import warmup_cosine_decay_schedule
+from gradtx.values.wording import shown
 
 __all__ = ["sgdr_schedule"]
 
@@ -20,8 +22,10 @@ class _CosineCycles:
     """Cycles, or dicts of the arguments of each; at least one."""
 
     def accept(self, owner: str, name: str, value: Any) -> tuple[warmup_cosine_decay_schedule, ...]:
-        if not isinstance(value, Iterable) or isinstance(value, (str, Mapping)):
-            raise TypeError(f"{owner}({name}={value!r}): {name} must be a sequence of dicts, one per cycle.")
+        if not isinstance(value, Iterable) or isinstance(value, (str, Mapping, jax.Array, np.ndarray)):
+            raise TypeError(
+                f"{owner}({name}={shown(value)}): {name} must be a sequence of dicts, one per cycle."
+            )
         cycles = tuple(self._cycle(owner, f"{name}[{i}]", given) for i, given in enumerate(value))
         if not cycles:
             raise ValueError(f"{owner}: {name} must have at least one cycle.")
@@ -32,7 +36,7 @@ class _CosineCycles:
             return given
         if not isinstance(given, Mapping):
             raise TypeError(
-                f"{owner}({name}={given!r}): each cycle is a dict of the arguments of "
+                f"{owner}({name}={shown(given)}): each cycle is a dict of the arguments of "
                 "warmup_cosine_decay_schedule, or such a schedule."
             )
         try:

@@ -23,8 +23,9 @@ import numpy as np
 from gradtx.schedules.exact import pairs
 from gradtx.schedules.exact.arithmetic import LAST
 from gradtx.schedules.exact.pairs import Exact
-from gradtx.values.kinds import Flag, Integer, Real
+from gradtx.values.kinds import Flag, Function, Integer, Real, Text
 from gradtx.values.value import Value, static
+from gradtx.values.wording import shown
 
 __all__ = [
     "Adaptive",
@@ -133,9 +134,9 @@ def as_schedule(owner: str, name: str, value: Any) -> Schedule:
     if isinstance(value, Schedule):
         return value
     if callable(value) and not isinstance(value, type):
-        return from_function(value)
+        return from_function(Function(1).accept(owner, name, value))
     raise TypeError(
-        f"{owner}({name}={value!r}): {name} must be a schedule or a function of the step. "
+        f"{owner}({name}={shown(value)}): {name} must be a schedule or a function of the step. "
         "For a number that stays, use constant_schedule."
     )
 
@@ -229,4 +230,10 @@ class _ScheduleKind:
     accept = staticmethod(as_schedule)
 
 
-Schedule.kinds = {float: Real(), int: Integer(), bool: Flag(), Schedule: _ScheduleKind()}
+Schedule.kinds = {
+    float: Real(),
+    int: Integer(),
+    bool: Flag(),
+    str: Text(),
+    Schedule: _ScheduleKind(),
+}

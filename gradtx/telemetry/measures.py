@@ -19,6 +19,7 @@ from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import EmptyState, GradientTransformation
 from gradtx.tree import PyTree
 from gradtx.values.value import Value, static
+from gradtx.values.wording import a_kind, shown
 
 __all__ = ["Measure", "measure_with_ema", "monitor", "snapshot"]
 
@@ -137,6 +138,11 @@ class monitor(GradientTransformation, reach=TREE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.measures, Mapping) or not all(isinstance(k, str) for k in self.measures):
+            raise TypeError(
+                f"monitor(measures={shown(self.measures)}): measures must map names to functions, not "
+                f"{a_kind(self.measures)}."
+            )
         object.__setattr__(
             self, "measures", {k: _measure(k, self.measures[k]) for k in sorted(self.measures)}
         )

@@ -6,9 +6,12 @@ every function here, and no state is kept for them.
 
 from gradtx.tree.maps import (
     MismatchError,
+    as_arrays,
     averaged,
     cast_like,
+    check_arrays,
     check_like,
+    check_real,
     copied,
     full_like,
     is_finite,
@@ -25,9 +28,12 @@ from gradtx.tree.sums import dot, global_norm, inner, inner_product, length, tot
 __all__ = [
     "MismatchError",
     "PyTree",
+    "as_arrays",
     "averaged",
     "cast_like",
+    "check_arrays",
     "check_like",
+    "check_real",
     "copied",
     "dot",
     "full_like",

@@ -15,12 +15,16 @@ import numpy as np
 
 from gradtx import numerics
 from gradtx.tree.paths import PyTree, leaf_names, quoted, where
+from gradtx.values.wording import a_kind, shown
 
 __all__ = [
     "MismatchError",
+    "as_arrays",
     "averaged",
     "cast_like",
+    "check_arrays",
     "check_like",
+    "check_real",
     "copied",
     "full_like",
     "is_finite",
@@ -157,6 +161,60 @@ def _described(shape: tuple[int, ...] | None) -> str:
     return "nothing" if shape is None else f"shape {shape}"
 
 
+def as_arrays(tree: PyTree) -> PyTree:
+    """The tree with arrays in the place of Python's numbers; other leaves are returned as they are."""
+    if not any(isinstance(x, (int, float, complex)) for x in jax.tree.leaves(tree)):
+        return tree
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, (int, float, complex)) else x, tree)
+
+
+def check_arrays(tree: PyTree, inexact: bool = False) -> None:
+    """Raise MismatchError where a parameter is no array, nor stands for one: a function, a text, a dtype.
+
+    Args:
+        tree: the parameters.
+        inexact: also where it holds integers or booleans.
+    """
+    if not inexact and all(map(_is_array, jax.tree.leaves(tree))):
+        return
+    for path, x in jax.tree_util.tree_leaves_with_path(tree):
+        if not _is_array(x):
+            raise _no_array(path, x, tree)
+        if inexact:
+            _dtype_of(path, x, tree)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (int, float, complex)) or (
+        hasattr(x, "shape") and not isinstance(x, (type, np.dtype))
+    )
+
+
+def _no_array(path: Any, leaf: Any, tree: PyTree) -> MismatchError:
+    return MismatchError(
+        f"the parameter at {where(path, tree)} is {a_kind(leaf)}, {shown(leaf)}: expected an array. Keep "
+        "what is not trained out with partition or masked."
+    )
+
+
+def check_real(tree: PyTree, what: str) -> None:
+    """Raise MismatchError where a leaf is complex, for what has no meaning there.
+
+    Args:
+        tree: parameters or updates.
+        what: which of them, for the message.
+    """
+    if not any(jnp.iscomplexobj(x) for x in jax.tree.leaves(tree)):
+        return
+    for path, x in jax.tree_util.tree_leaves_with_path(tree):
+        if jnp.iscomplexobj(x):
+            raise MismatchError(
+                f"the {what} at {where(path, tree)} are {jnp.result_type(x).name}, and this is for real "
+                "numbers only. Put split_real_and_imaginary around it, or keep the leaf out "
+                "with partition or masked."
+            )
+
+
 def widen(tree: PyTree) -> PyTree:
     """Every leaf in at least float32; leaves that are wide already are returned as they are.
 
@@ -208,8 +266,7 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
     """
 
     def start(path: Any, leaf: Any) -> jax.Array:
-        own = jnp.result_type(leaf)
-        _check_inexact(path, own, tree)
+        own = _dtype_of(path, leaf, tree)
         wanted = numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype)
         if isinstance(leaf, jax.Array):
             return jnp.full_like(leaf, value, dtype=wanted)  # keeps the leaf's sharding
@@ -218,13 +275,18 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
     return jax.tree_util.tree_map_with_path(start, tree)
 
 
-def _check_inexact(path: Any, dtype: Any, tree: PyTree) -> None:
+def _dtype_of(path: Any, leaf: Any, tree: PyTree) -> Any:
+    """The dtype of a parameter, which is a floating-point or complex one."""
+    if not _is_array(leaf):
+        raise _no_array(path, leaf, tree)
+    dtype = jnp.result_type(leaf)
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise MismatchError(
             f"the parameters at {where(path, tree)} are {dtype.name}: "
             "expected floating-point or complex numbers. Keep integer leaves out with "
             "partition or masked."
         )
+    return dtype
 
 
 def zeros_like(tree: PyTree, dtype: Any = None) -> PyTree:
@@ -252,8 +314,7 @@ def copied(tree: PyTree, dtype: Any = None) -> PyTree:
                 f"{where(path, tree)} is a shape without values. "
                 "For the shapes of the state call jax.eval_shape(tx.init, params)."
             )
-        own = jnp.result_type(leaf)
-        _check_inexact(path, own, tree)
+        own = _dtype_of(path, leaf, tree)
         return jnp.array(leaf, numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype), copy=True)
 
     return jax.tree_util.tree_map_with_path(copy, tree)

@@ -34,6 +34,8 @@ def read_value(text: str) -> Value:
             raise ValueError(f"it has more than {_LONGEST} characters")
         tree = ast.parse(text.strip(), mode="eval").body
         value = _value(tree)
+    except OverflowError as error:
+        raise ValueError(f"a number is too large: {error}: {text[:200]}") from None
     except (SyntaxError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it is nested too deeply"
         raise ValueError(f"this is not an expression: {reason}: {text[:200]}") from None
@@ -51,6 +53,8 @@ def _value(node: ast.expr) -> Any:
         case ast.Call(func=func, args=args, keywords=keywords):
             if any(isinstance(a, ast.Starred) for a in args) or any(k.arg is None for k in keywords):
                 raise ValueError("* and ** are not understood here: write the arguments out.")
+            if twice := _twice([k.arg for k in keywords]):
+                raise ValueError(f"the argument {twice} is there twice.")
             return _class(func)(*map(_value, args), **{str(k.arg): _value(k.value) for k in keywords})
         case ast.Constant(value=value) if value is None or isinstance(value, (bool, int, float, str)):
             return value
@@ -63,13 +67,20 @@ def _value(node: ast.expr) -> Any:
         case ast.List(elts=elements):
             return list(map(_value, elements))
         case ast.Dict(keys=keys, values=values) if None not in keys:
-            return {_value(k): _value(v) for k, v in zip(keys, values, strict=True) if k is not None}
+            found = [_value(k) for k in keys if k is not None]
+            if twice := _twice(found):
+                raise ValueError(f"the key {twice} is there twice.")
+            return dict(zip(found, map(_value, values), strict=True))
         case ast.Name(id=name):
             call = f" Call it: {name}(...)." if name in _classes() else nearest(name, _classes())
             raise ValueError(f"{name!r} stands alone: expected a call or a literal.{call}")
     raise ValueError(
         f"{ast.unparse(node)[:200]!r} is not understood: only calls of gradtx's names, and literals."
     )
+
+
+def _twice(names: list[Any]) -> Any:
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)
 
 
 def _class(func: ast.expr) -> Callable[..., Value]:

@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradtx.values.kinds import is_array, is_traced
+from gradtx.values.wording import a_kind, shown
+
 __all__ = ["Key", "first_key", "next_key"]
 
 
@@ -17,11 +20,31 @@ class _Key:
     def accept(self, owner: str, name: str, value: Any) -> int | tuple[int, ...]:
         if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = jax.random.key_data(value)
-        if isinstance(value, (jax.Array, np.ndarray, tuple, list)) and np.ndim(value) == 1:
-            return tuple(int(x) for x in np.asarray(value))
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise TypeError(f"{owner}({name}={value!r}): {name} must be a whole number or a key of jax.random.")
+        if is_array(value) and not is_traced(value) and jnp.issubdtype(value.dtype, jnp.integer):
+            value = value.tolist()
+        if not isinstance(value, (tuple, list)):
+            return self._whole(owner, name, value, -(2**63), 2**63 - 1)
+        key = tuple(self._whole(owner, name, x, 0, 2**32 - 1) for x in value)
+        length = jax.random.key_data(jax.random.key(0)).size
+        if len(key) != length:
+            raise ValueError(
+                f"{owner}({name}={shown(value)}): {name} has {len(key)} numbers, and a key of jax.random "
+                f"{length}."
+            )
+        return key
+
+    @staticmethod
+    def _whole(owner: str, name: str, value: Any, low: int, high: int) -> int:
+        if is_array(value) and not is_traced(value) and np.ndim(value) == 0:
+            value = value.item() if jnp.issubdtype(value.dtype, jnp.integer) else value
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(
+                f"{owner}({name}={shown(value)}): {name} must be a whole number or a key of jax.random, not "
+                f"{a_kind(value)}."
+            )
+        if not low <= value <= high:
+            raise ValueError(f"{owner}({name}={shown(value)}): {name} must be in [{low}, {high}].")
+        return value
 
 
 Key = Annotated[Any, _Key()]

@@ -15,17 +15,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradtx.values import registry
 from gradtx.values.equality import same
 from gradtx.values.kinds import is_traced
 from gradtx.values.value import Value, behind
-from gradtx.values.wording import nearest
+from gradtx.values.wording import nearest, shown
 
 __all__ = ["VERSION", "from_json", "to_json"]
 
 VERSION = 1
+_LONGEST = 10_000_000  # characters
+_DEEPEST = 100  # objects and lists in one another
+_TOO_DEEP = f"from_json: the text is nested too deeply: at most {_DEEPEST} objects and lists in one another."
 
 
 def to_json(value: Value, *, indent: int | None = None) -> str:
@@ -50,23 +54,43 @@ def from_json(text: str, *, known: Iterable[type[Value]] = ()) -> Any:
         known: classes of your own that may occur in it.
 
     Raises:
-        ValueError: not JSON of this version, an unknown class or field, or a number out of range.
+        ValueError: not JSON of this version, an unknown class or field, a number out of range, a key that is
+            there twice, or a text too long or nested too deeply. Nothing larger than the text is made of it.
         TypeError: a field holds the wrong kind of thing, or this is not a text.
     """
     if not isinstance(text, (str, bytes)):
-        raise TypeError(f"from_json: expected the text that to_json wrote, not {text!r}.")
+        raise TypeError(f"from_json: expected the text that to_json wrote, not {shown(text)}.")
+    if len(text) > _LONGEST:
+        raise ValueError(f"from_json: the text has {len(text)} characters; at most {_LONGEST} are read.")
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        data = json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
         raise ValueError(f"from_json: this is not JSON: {error}.") from None
     if not isinstance(data, dict) or "gradtx" not in data or "value" not in data:
         raise ValueError(f'from_json: expected {{"gradtx": {VERSION}, "value": ...}}, as to_json writes it.')
-    if data["gradtx"] != VERSION:
+    version = data["gradtx"]
+    if type(version) is not int or version != VERSION:
         raise ValueError(
-            f"from_json: this text has version {data['gradtx']!r}; this gradtx reads version "
+            f"from_json: this text has version {shown(version)}; this gradtx reads version "
             f"{VERSION}. Read it with the gradtx that wrote it, or write it again."
         )
-    return _read(data["value"], _classes(known))
+    value = _read(data["value"], _classes(known), 0)
+    if not isinstance(value, Value):
+        raise ValueError(
+            f'from_json: "value" holds {shown(value)}: expected {{"type": ...}}, as to_json writes it.'
+        )
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {shown(twice)} is there twice")
+    return found
 
 
 def _classes(known: Iterable[type[Value]]) -> dict[str, type[Value]]:
@@ -100,36 +124,66 @@ def _is_default(field: Any, held: Any) -> bool:
     return field.default is not dataclasses.MISSING and same(held, field.default)
 
 
-def _read(x: Any, classes: dict[str, type[Value]]) -> Any:
+def _read(x: Any, classes: dict[str, type[Value]], depth: int) -> Any:
+    if depth > _DEEPEST:
+        raise ValueError(_TOO_DEEP)
     if isinstance(x, list):
-        return [_read(v, classes) for v in x]
+        return [_read(v, classes, depth + 1) for v in x]
     if not isinstance(x, dict):
         return x
     if "type" in x:
-        return _build(x, classes)
-    if x.keys() == {"tuple"}:
-        return tuple(_read(v, classes) for v in x["tuple"])
-    if x.keys() == {"dict"}:
-        return {_read(k, classes): _read(v, classes) for k, v in x["dict"]}
+        return _build(x, classes, depth)
+    if x.keys() == {"tuple"} and isinstance(x["tuple"], list):
+        return tuple(_read(v, classes, depth + 1) for v in x["tuple"])
+    if x.keys() == {"dict"} and _are_pairs(x["dict"]):
+        return _dict([(_read(k, classes, depth + 1), _read(v, classes, depth + 1)) for k, v in x["dict"]])
     if x.keys() == {"array", "dtype"}:
-        return np.asarray(x["array"], x["dtype"])
-    raise ValueError(f"from_json: {x!r} is neither a value, a tuple, a dict nor an array.")
+        return _array(x["array"], x["dtype"])
+    raise ValueError(f"from_json: {shown(x)} is neither a value, a tuple, a dict nor an array.")
 
 
-def _build(x: dict[str, Any], classes: dict[str, type[Value]]) -> Value:
+def _are_pairs(x: Any) -> bool:
+    return isinstance(x, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in x)
+
+
+def _dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    try:
+        found = dict(pairs)
+    except TypeError as error:
+        raise ValueError(f"from_json: a key of a dict is of another kind: {error}.") from None
+    if len(found) < len(pairs):
+        raise ValueError(f"from_json: a key is there twice in {shown(pairs)}.")
+    return found
+
+
+def _array(entries: Any, dtype: Any) -> np.ndarray:
+    """Only numbers have a dtype here: one of NumPy's may be a text of a gigabyte."""
+    try:
+        known = jnp.dtype(dtype) if isinstance(dtype, str) and dtype.isidentifier() else None
+    except TypeError:
+        known = None
+    if known is None or not (jnp.issubdtype(known, jnp.number) or known == np.bool_):
+        raise ValueError(f"from_json: {shown(dtype)} is no dtype of numbers, such as 'float32'.")
+    try:
+        return np.asarray(entries, known)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"from_json: {shown(entries)} is no array of {dtype}: {error}.") from None
+
+
+def _build(x: dict[str, Any], classes: dict[str, type[Value]], depth: int) -> Value:
     name = x["type"]
-    if name not in classes:
+    if not isinstance(name, str) or name not in classes:
         raise ValueError(
-            f"from_json: gradtx has no {name!r}.{nearest(str(name), classes)} "
+            f"from_json: gradtx has no {shown(name)}.{nearest(str(name)[:100], classes)} "
             "For a class of your own: from_json(text, known=[that_class])."
         )
     cls = classes[name]
     fields = {f.name: f.default for f in dataclasses.fields(cls)}
-    given = {k: _read(v, classes) for k, v in x.items() if k != "type"}
+    given = {k: _read(v, classes, depth + 1) for k, v in x.items() if k != "type"}
     for key in given:
         if key not in fields:
             raise ValueError(
-                f"from_json: {name} has no field {key!r}.{nearest(key, fields)} "
+                f"from_json: {name} has no field {shown(key)}.{nearest(key[:100], fields)} "
                 f"Its fields: {', '.join(fields) or 'none'}."
             )
     defaults = {k: v for k, v in fields.items() if v is not dataclasses.MISSING}

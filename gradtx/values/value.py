@@ -21,6 +21,7 @@ import dataclasses
 import functools
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -28,12 +29,23 @@ import jax
 
 from gradtx.values import registry
 from gradtx.values.equality import UnhashableError, hash_key, same
-from gradtx.values.kinds import Flag, Integer, Kind, Real, kind_of
+from gradtx.values.kinds import Flag, Integer, Kind, Real, Text, kind_of
 from gradtx.values.wording import nearest
 
-__all__ = ["Value", "accepted", "behind", "is_off", "kept", "optional", "per_class", "static"]
+__all__ = [
+    "Value",
+    "accepted",
+    "behind",
+    "first_of_equal",
+    "is_off",
+    "kept",
+    "optional",
+    "per_class",
+    "static",
+]
 
 Result = TypeVar("Result")
+V = TypeVar("V", bound="Value")
 
 _WIDTH = 88  # columns; a longer repr takes one line per argument
 
@@ -84,6 +96,25 @@ def behind(x: Any) -> Any:
     return found if isinstance(found, Value) else x
 
 
+_known: weakref.WeakKeyDictionary[Value, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+
+def first_of_equal(value: V) -> V:
+    """Of equal values the one that was asked for first, as long as it lives; itself where it has no hash.
+
+    What is `kept` on that one is found again with an equal value, and nothing outlives what holds it.
+    """
+    try:
+        found = _known.get(value)
+    except TypeError:  # an array among its numbers
+        return value
+    first = None if found is None else found()
+    if first is None:
+        first = value
+        _known[value] = weakref.ref(value)
+    return first
+
+
 def is_off(value: Any) -> bool:
     """Whether an `optional` field holds the Python zero (or None) that switches its term off."""
     return value is None or (isinstance(value, float) and value == 0.0)
@@ -97,7 +128,7 @@ class Value:
     (`class Schedule(Value, abstract=True)`) or final: a concrete class can't be subclassed.
     """
 
-    kinds: ClassVar[dict[Any, Kind]] = {float: Real(), int: Integer(), bool: Flag()}
+    kinds: ClassVar[dict[Any, Kind]] = {float: Real(), int: Integer(), bool: Flag(), str: Text()}
     """What a field accepts, by its annotation."""
 
     __slots__ = ("_facts", "_hashed")  # beside the fields, which are in __dict__

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,20 @@ from gradtx.contract.reach import TREE
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.values.kinds import is_traced
+from gradtx.values.kinds import AtLeastOne, Function, Integer, is_traced
 from gradtx.values.value import static
 
 __all__ = ["accumulate", "apply_every", "has_updated", "skip_large_updates", "skip_not_finite"]
+
+
+class _Every:
+    """A whole number from 1 on, or a function of the number of updates."""
+
+    def accept(self, owner: str, name: str, value: Any) -> Any:
+        return (Function(1) if callable(value) else Integer(low=1)).accept(owner, name, value)
+
+
+Every = Annotated[Any, _Every()]
 
 
 class AccumulateState(NamedTuple):
@@ -68,17 +78,10 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
     """
 
     inner: GradientTransformation
-    every: Any = static()
+    every: Every = static()
     mean: bool = static(default=True)
-    should_skip_update_fn: Callable[..., Any] | None = static(default=None)
+    should_skip_update_fn: Callable[[PyTree, Any, Any], Any] | None = static(default=None)
     accumulator_dtype: DtypeName | None = static(default=None)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not callable(self.every) and (not isinstance(self.every, int) or self.every < 1):
-            raise ValueError(
-                f"accumulate(every={self.every!r}): every must be a whole number from 1 on, or a function."
-            )
 
     def init(self, params: PyTree) -> AccumulateState:
         micro, made = numerics.counter(), numerics.counter()
@@ -113,6 +116,8 @@ class accumulate(GradientTransformation, reach=TREE, may_skip=True):
         weights = jnp.where(skip, state.weight, state.weight + share)
         micro = jnp.where(skip, state.micro_step, state.micro_step + 1)
         every = self.every(state.gradient_step) if callable(self.every) else self.every
+        if not isinstance(every, int):  # a schedule's numbers are no whole ones
+            every = jnp.ceil(jnp.asarray(every, float)).astype(micro.dtype)
         complete = (micro >= every) & (micro > 0)
         # Where all weights were 0 there is no mean: nothing is updated, and it begins anew.
         runs = complete if usual else complete & (weights > 0)
@@ -156,7 +161,7 @@ class apply_every(Composite):
         k: at least 1.
     """
 
-    k: int = static(default=1)
+    k: AtLeastOne = static(default=1)
 
     def expand(self) -> GradientTransformation:
         return accumulate(identity(), self.k, mean=False)

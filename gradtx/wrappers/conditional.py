@@ -15,10 +15,11 @@ import jax.numpy as jnp
 
 from gradtx import numerics, tree
 from gradtx.contract.reach import TREE
+from gradtx.contract.running import owner
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
-from gradtx.values.kinds import Choice, Integer
+from gradtx.values.kinds import Choice, Function, Integer
 from gradtx.values.value import static
 
 __all__ = ["apply_if_finite", "conditionally_mask", "conditionally_transform", "run_if", "run_when"]
@@ -44,6 +45,10 @@ def run_if(
     return cond(condition, run, lambda: (otherwise(updates), state))
 
 
+Condition = Annotated[Callable[..., Any], Function(1, by_name=True)]
+"""A function of the step, and of what is given to it by name."""
+
+
 class RunWhenState(NamedTuple):
     """How often it was called, and the state of what runs."""
 
@@ -62,7 +67,7 @@ class run_when(GradientTransformation, reach=TREE, may_skip=True):
     """
 
     inner: GradientTransformation
-    condition: Callable[..., Any] = static()
+    condition: Condition = static()
     otherwise: Annotated[Literal["pass", "zero"], Choice("pass", "zero")] = static(default="pass")
     forward_extra_args: bool = static(default=False)
 
@@ -87,8 +92,8 @@ def _boolean(self: GradientTransformation, value: Any) -> jax.Array:
     value = jnp.asarray(value)
     if value.shape != () or value.dtype != jnp.bool_:
         raise TypeError(
-            f"{type(self).__name__}: the condition must return one boolean; it returned {value.dtype} of "
-            f"shape {value.shape}."
+            f"{owner() or type(self).__name__}: the condition must return one boolean; it returned "
+            f"{value.dtype} of shape {value.shape}."
         )
     return value
 
@@ -103,7 +108,7 @@ class conditionally_transform(Composite, may_skip=True):
     """
 
     inner: GradientTransformation
-    should_transform_fn: Callable[..., Any] = static()
+    should_transform_fn: Condition = static()
     forward_extra_args: bool = static(default=False)
 
     def expand(self) -> GradientTransformation:
@@ -120,7 +125,7 @@ class conditionally_mask(Composite, may_skip=True):
     """
 
     inner: GradientTransformation
-    should_transform_fn: Callable[..., Any] = static()
+    should_transform_fn: Condition = static()
     forward_extra_args: bool = static(default=False)
 
     def expand(self) -> GradientTransformation:

@@ -20,6 +20,7 @@ from gradtx.atoms.norms import normalize_by_update_norm
 from gradtx.atoms.rate import scale_by_learning_rate
 from gradtx.combine import chain
 from gradtx.contract.reach import TREE
+from gradtx.contract.running import owner
 from gradtx.contract.transformation import Composite, GradientTransformation, need_params
 from gradtx.numerics.dispatch import cond
 from gradtx.tree import PyTree
@@ -91,6 +92,16 @@ class SamAtOnceState(NamedTuple):
     adv_state: PyTree
 
 
+def _averaged(grads: PyTree, axis: str) -> PyTree:
+    try:
+        return jax.lax.pmean(grads, axis)
+    except NameError:
+        raise ValueError(
+            f"{owner()}(batch_axis_name={axis!r}): no axis of that name is mapped over here, by pmap, "
+            "vmap or shard_map."
+        ) from None
+
+
 class sam_at_once(GradientTransformation, reach=TREE, may_skip=True):
     """SAM in one update, which computes k - 1 gradients itself.
 
@@ -127,7 +138,7 @@ class sam_at_once(GradientTransformation, reach=TREE, may_skip=True):
             there = apply_updates(there, up)
             grads = grad_fn(there, i)
             if self.batch_axis_name is not None:
-                grads = jax.lax.pmean(grads, self.batch_axis_name)
+                grads = _averaged(grads, self.batch_axis_name)
             tree.check_like(updates, grads, "gradient's")
             grads = tree.cast_like(grads, updates)
         out, inner = self.optimizer.update(grads, state.opt_state, params, **extra)

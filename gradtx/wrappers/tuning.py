@@ -36,8 +36,9 @@ from gradtx.contract.runtime import (
 )
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
-from gradtx.values.kinds import is_traced
+from gradtx.values.kinds import is_traced, several
 from gradtx.values.value import static
+from gradtx.values.wording import shown
 
 __all__ = ["hyperparams", "tunable", "with_hyperparams"]
 
@@ -71,7 +72,7 @@ class tunable(GradientTransformation, reach=ENTRY, own_clock=True):
         inner = as_transformation("tunable", "inner", inner)
         for name in names:
             if not isinstance(name, str):
-                raise TypeError(f"tunable: names are strings, not {name!r}.")
+                raise TypeError(f"tunable: names are strings, not {shown(name)}.")
             chosen("tunable", name, hyperparameters_of(inner))
         object.__setattr__(self, "inner", inner)
         object.__setattr__(self, "names", names)
@@ -81,7 +82,7 @@ class tunable(GradientTransformation, reach=ENTRY, own_clock=True):
 
     @classmethod
     def _rebuild(cls, fields: dict[str, Any]) -> tunable:
-        return cls(fields["inner"], *fields["names"])
+        return cls(fields["inner"], *several("tunable", "names", fields["names"]))
 
     @property
     def per_example(self) -> bool:

@@ -284,10 +284,13 @@ def test_a_transformation_reaches_as_far_as_what_it_is_made_of(tx, reach) -> Non
         (lambda: gradtx.resume(3, (), {}), r"resume: expected the transformation to go on with, not 3"),
         (lambda: gradtx.from_json(3), r"from_json: expected the text that to_json wrote, not 3"),
         (lambda: gradtx.traffic(3), r"traffic: expected a compiled program, not 3. Compile it: jax.jit"),
-        (lambda: gradtx.foreign(lambda params: (), 3), r"foreign\(update_fn=3\): expected a function"),
+        (
+            lambda: gradtx.foreign(lambda params: (), 3),
+            r"foreign\(update_fn=3\): update_fn must be a function",
+        ),
         (
             lambda: gradtx.foreign(3, lambda updates, state: None),
-            r"foreign\(init_fn=3\): expected a function",
+            r"foreign\(init_fn=3\): init_fn must be a function",
         ),
     ],
 )

@@ -20,7 +20,7 @@ def _with_arrays():
         for field in dataclasses.fields(value):
             if not isinstance(held := getattr(value, field.name), float):
                 continue
-            with contextlib.suppress(ValueError):  # some compare their numbers, and refuse arrays so
+            with contextlib.suppress(TypeError, ValueError):  # some shape the program, or are compared
                 yield name, value.replace(**{field.name: jnp.array([held, held])}), field.name
 
 

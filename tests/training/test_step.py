@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ import pytest
 import gradtx
 from gradtx import make_step, make_train_step, needless_copies
 from gradtx.contract.transformation import EmptyState, GradientTransformation
+from gradtx.interop.bridge import as_optax
 
 
 def params():
@@ -262,3 +266,75 @@ def test_a_train_step_copies_no_matrix() -> None:
 def test_a_function_that_is_not_jitted_is_refused() -> None:
     with pytest.raises(TypeError, match=r"made by jax\.jit"):
         needless_copies(lambda p: p, 1.0)
+
+
+# ---------------------------------------------------------------- tied leaves
+
+
+def test_tied_leaves_are_named() -> None:
+    w = jnp.ones((4, 3))
+    tied = {"embed": w, "head": [w]}
+    grads = jax.tree.map(jnp.zeros_like, tied)
+    tx = gradtx.adam(1e-2)
+    words = (
+        "the parameters at 'embed' and the parameters at 'head/0' are one array.*one leaf that the loss uses"
+    )
+    with pytest.raises(ValueError, match=words):
+        make_step(tx)(tied, tx.init(tied), grads)
+    with pytest.raises(ValueError, match=words):
+        make_train_step(lambda p: jnp.sum(p["embed"] * p["head"][0]), tx)(tied, tx.init(tied))
+
+
+def test_an_array_that_is_given_away_and_read_is_named_too() -> None:
+    w, tx = {"w": jnp.ones((4, 3))}, gradtx.adam(1e-2)
+    with pytest.raises(ValueError, match="the parameters at 'w' and the gradients at 'w' are one array"):
+        make_step(tx)(w, tx.init(w), w)
+
+
+# ---------------------------------------------------------------- what is remembered
+
+
+class Big:
+    """Stands for 4 MB that a function closes over."""
+
+
+def _mask_over(big):
+    return lambda params: jax.tree.map(lambda _: big is not None, params)
+
+
+def _used(kind: str, big) -> None:
+    held = gradtx.add_decoupled_weight_decay(0.1, mask=_mask_over(big))
+    tx, params = gradtx.chain(held, gradtx.sgd(0.1)), {"w": jnp.ones(3)}
+    if kind == "make_step":
+        make_step(tx)(params, tx.init(params), {"w": jnp.ones(3)})
+    elif kind == "make_train_step":
+        make_train_step(lambda p: jnp.sum(p["w"]) if big else 0.0, gradtx.sgd(0.1))(
+            params, tx.init(params)[1]
+        )
+    elif kind == "as_optax":
+        pair = as_optax(tx)
+        pair.update(params, pair.init(params), params)
+    elif kind == "report":
+        repr(tx), gradtx.explain(tx), gradtx.cite(tx), gradtx.memory_report(tx, params)
+    else:
+        tx.update(params, tx.init(params), params)
+
+
+@pytest.mark.parametrize("kind", ["make_step", "make_train_step", "as_optax", "report", "update"])
+def test_nothing_keeps_what_a_function_holds(kind: str) -> None:
+    alive = []
+    for _ in range(3):
+        big = Big()
+        alive.append(weakref.ref(big))
+        _used(kind, big)
+    del big
+    gc.collect()
+    assert [ref() for ref in alive] == [None] * 3
+
+
+def test_equal_transformations_share_a_step_while_one_is_held() -> None:
+    tx = gradtx.adamw(3e-2)
+    assert make_step(tx) is make_step(gradtx.adamw(3e-2))
+    assert as_optax(tx) is as_optax(gradtx.adamw(3e-2))
+    swept = gradtx.sgd(jnp.array([0.1, 0.2]))
+    assert make_step(swept) is make_step(swept)

@@ -155,8 +155,13 @@ def test_apply_every_adds_up_the_steps() -> None:
 
 
 def test_wrong_numbers_of_micro_batches_are_refused() -> None:
-    for every in (0, -1, 2.5):
-        with pytest.raises(ValueError, match="every must be a whole number from 1 on"):
+    for every, words in (
+        (0, "at least 1"),
+        (-1, "at least 1"),
+        (2.5, "a whole number"),
+        (True, "a whole number"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"every must be {words}"):
             gradtx.accumulate(ADAM, every)
 
 

@@ -19,7 +19,7 @@ from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import NonNegative, Positive
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import EmptyState, GradientTransformation, need_params
-from gradtx.tree import PyTree
+from gradtx.tree import MismatchError, PyTree
 from gradtx.values.kinds import Integer, Maybe
 from gradtx.values.value import static
 
@@ -95,7 +95,13 @@ def unitwise_norm(x: jax.Array, axis: int | tuple[int, ...] | None = None) -> ja
 
 def _norms(x: jax.Array, axis: int | tuple[int, ...] | None) -> jax.Array:
     """The same, with 1 in place of the axes that are summed over."""
-    return numerics.norm(x, _inputs(x) if axis is None else axis, keepdims=True)
+    axes = _inputs(x) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if any(not -x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) < len(axes):
+        raise MismatchError(
+            f"an array of shape {x.shape} has no axis={axis}, over which a unit reaches. Keep it out with "
+            "masked, or leave `axis` to the number of axes, None."
+        )
+    return numerics.norm(x, axes, keepdims=True)
 
 
 def _inputs(x: jax.Array) -> tuple[int, ...]:
