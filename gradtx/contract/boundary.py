@@ -157,8 +157,8 @@ def guard_update(update: Callable[..., PyTree], expands: bool = False) -> Callab
         token = running.set(frame)
         try:
             if around is None:
-                params = tree.as_arrays(params)
                 given, params, extra, back = arrive(self, updates, params, extra, known.names_leaves)
+                params = tree.as_arrays(params)
                 updates = _enter(self, known, given, state, params, extra)
             if self.real_only:
                 tree.check_real(updates, "updates")
