@@ -158,8 +158,8 @@ FOLLOWS_THE_PAPER = {
 }
 """Optimizers whose formula is not Optax's (their docstrings say how): their states have its classes only."""
 
-IN_FLOAT32 = {"backtracking", "zoom"}
-"""With x64 Optax's counters of a line search are int64."""
+IN_FLOAT32 = {"backtracking", "zoom", "scale_by_distance_over_gradients"}
+"""With x64 Optax's counters of a line search are int64, and its copy of the parameters is float32."""
 
 OTHER_ROUNDING = {
     "contrib.muon": 3e-2,  # Optax iterates on what bfloat16 keeps of five steps
