@@ -31,12 +31,21 @@ def _keep(mask: PyTree, values: PyTree) -> PyTree:
     return jax.tree.map(lambda keep, x: x if keep else MaskedNode(), mask, values)
 
 
-def _restricted(extra: dict[str, Any], mask: PyTree, params: PyTree | None) -> dict[str, Any]:
-    """The extra arguments that are about all leaves, for some: in the objective the others stand still."""
+def _restricted(
+    extra: dict[str, Any], mask: PyTree, params: PyTree | None, every: bool = False
+) -> dict[str, Any]:
+    """The extra arguments that are about all leaves, for some: in the objective the others stand still.
+
+    Args:
+        extra: by their names.
+        mask: the leaves that are seen.
+        params: the parameters.
+        every: whether each tree like the parameters is about all leaves; else `grad` is.
+    """
 
     def of_some(name: str, given: Any) -> Any:
         shaped: Any = jax.tree.structure(given)
-        if name == "grad" and shaped == jax.tree.structure(mask):
+        if (every or name == "grad") and shaped == jax.tree.structure(mask):
             return _keep(mask, given)
         if name not in FUNCTIONS or params is None:
             return given
@@ -66,6 +75,8 @@ class masked(GradientTransformation, reach=ENTRY):
         otherwise: what becomes of the other leaves. 'pass' leaves their updates as they are, which
             is Optax's rule and right inside a chain; 'freeze' sets them to zero, so that their
             parameters stay.
+        mask_compatible_extra_args: whether an extra argument that is a tree like the parameters is masked
+            too; else it is handed on whole, but for `grad`, which line searches read.
 
     Examples:
         >>> gradtx.masked(gradtx.add_decoupled_weight_decay(0.1), "kernel$")
@@ -77,6 +88,7 @@ class masked(GradientTransformation, reach=ENTRY):
     otherwise: Annotated[Literal["pass", "freeze"], Choice("pass", "freeze")] = static(
         default="pass", kw_only=True
     )
+    mask_compatible_extra_args: bool = static(default=False, kw_only=True)
 
     def init(self, params: PyTree) -> MaskedState:
         return MaskedState(self.inner.init(_keep(select(self.mask, params), params)))
@@ -86,7 +98,7 @@ class masked(GradientTransformation, reach=ENTRY):
     ) -> tuple[PyTree, MaskedState]:
         mask = select(self.mask, updates if params is None else params)
         mine = None if params is None else _keep(mask, params)
-        seen = _restricted(extra, mask, params)
+        seen = _restricted(extra, mask, params, self.mask_compatible_extra_args)
         new, inner = self.inner.update(_keep(mask, updates), state.inner, mine, **seen)
         rest = tree.zeros_of(updates) if self.otherwise == "freeze" else updates
         return jax.tree.map(lambda m, n, o: n if m else o, mask, new, rest), MaskedState(inner)
@@ -120,9 +132,11 @@ class partition(GradientTransformation, reach=ENTRY):
     """Each leaf goes to the transformation of its label.
 
     Args:
-        transforms: label -> transformation. `freeze()` keeps a group as it is.
+        transforms: label -> transformation. `freeze()` keeps a group as it is. Labels are texts, or what
+            else has a hash and an order among its like.
         labels: the leaf's label: a tree of labels, a function of the parameters, or `by_path`
             rules. Every leaf has one.
+        mask_compatible_extra_args: as for `masked`.
 
     Raises:
         ValueError: a leaf's label has no transformation.
@@ -135,8 +149,9 @@ class partition(GradientTransformation, reach=ENTRY):
         Array([0., 0.], dtype=float32)
     """
 
-    transforms: Mapping[str, GradientTransformation]
+    transforms: Mapping[Any, GradientTransformation]
     labels: Labels = static()
+    mask_compatible_extra_args: bool = static(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,20 +159,23 @@ class partition(GradientTransformation, reach=ENTRY):
             raise TypeError(
                 f"partition: transforms must map labels to transformations, not {shown(self.transforms)}."
             )
-        checked = {
-            k: part_of("partition", f"transforms[{k!r}]", self.transforms[k]) for k in sorted(self.transforms)
-        }
+        try:
+            labels = sorted(self.transforms)  # as jax sorts the keys of the state
+        except TypeError as error:
+            raise TypeError(f"partition: the labels of transforms have no order: {error}.") from None
+        checked = {k: part_of("partition", f"transforms[{k!r}]", self.transforms[k]) for k in labels}
         object.__setattr__(self, "transforms", checked)
 
-    def _groups(self, params: PyTree) -> dict[str, PyTree]:
+    def _groups(self, params: PyTree) -> dict[Any, PyTree]:
         """label -> a tree of booleans: the leaves that are its."""
-        labels = select(self.labels, params)
+        labels = select(self.labels, params, labels=True)
         flat, structure = jax.tree.flatten(labels)
         for name, label in zip(tree.leaf_names(params), flat, strict=True):
             if label not in self.transforms:
+                known = [str(k) for k in self.transforms]
                 raise MismatchError(
                     f"the leaf at {tree.quoted(name)} has the label {label!r}, which no transformation has."
-                    f"{nearest(str(label), self.transforms)} Labels: {', '.join(self.transforms)}."
+                    f"{nearest(str(label), known)} Labels: {', '.join(known)}."
                 )
         return {k: jax.tree.unflatten(structure, [label == k for label in flat]) for k in self.transforms}
 
@@ -176,7 +194,7 @@ class partition(GradientTransformation, reach=ENTRY):
         for k, tx in self.transforms.items():
             mask = groups.get(k, updates)
             mine = None if params is None else _keep(mask, params)
-            seen = _restricted(extra, mask, params)
+            seen = _restricted(extra, mask, params, self.mask_compatible_extra_args)
             new, after[k] = tx.update(_keep(mask, updates), state.groups[k], mine, **seen)
             out = jax.tree.map(lambda m, n, o: n if m else o, mask, new, out)
         return out, PartitionState(after)

@@ -75,14 +75,14 @@ class scale_by_muon(Composite):
         return chain(average, orthogonalize.of(self))
 
 
-class muon(Composite, real_only=True):
+class muon(Composite):
     """Muon for the matrices, AdamW for all other leaves.
 
     For the hidden matrices of a network; give its embedding and its last layer to AdamW, by
     `muon_weight_dimension_numbers=by_path(("embed|head", None), (".*", matrix_axes()))` where all others are
     matrices, or a tree of the kind. λ is 0.02 or so, an update's spectral norm; with consistent_rms=0.2 it is
     AdamW's. Stacked layers: `per_layer`, or a rule such as "^blocks/.*kernel$", whose leaves are batches of
-    matrices in their last two axes. Real parameters only.
+    matrices in their last two axes.
 
     Args:
         learning_rate: λ, a number or a schedule.

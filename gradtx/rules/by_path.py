@@ -6,6 +6,7 @@ Source: none (a choice of leaves, and no method of optimization).
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -63,8 +64,13 @@ def is_function(rule: Any) -> bool:
     return callable(rule) and jax.tree_util.treedef_is_leaf(jax.tree.structure(rule))
 
 
-def select(rule: Any, tree: PyTree) -> PyTree:
+def select(rule: Any, tree: PyTree, labels: bool = False) -> PyTree:
     """The answer of `rule` for each leaf of `tree`, in the structure of `tree`.
+
+    Args:
+        rule: a mask or labels.
+        tree: the parameters, or a tree like them.
+        labels: whether a function may answer with whatever has a hash, and not with booleans or texts only.
 
     Raises:
         MismatchError: a pattern matches no leaf, a leaf has no answer, or a tree does not fit.
@@ -76,7 +82,8 @@ def select(rule: Any, tree: PyTree) -> PyTree:
     if is_function(rule):
         rule = unwrap_variables(rule(tree))
         for answer in jax.tree.leaves(rule):
-            if not isinstance(answer, (bool, np.bool_, str)):
+            wanted = Hashable if labels else (bool, np.bool_, str)
+            if not isinstance(answer, wanted) or isinstance(answer, jax.core.Tracer):
                 raise MismatchError(
                     f"the mask function returned {shown(answer)} for a leaf: expected a boolean or a label."
                 )

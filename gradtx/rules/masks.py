@@ -14,7 +14,7 @@ Source: none (a choice of leaves, and no method of optimization).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any
 
 import jax
@@ -49,7 +49,7 @@ class Rule:
                 x.item() if isinstance(x, (np.bool_, np.ndarray)) and np.ndim(x) == 0 else x for x in leaves
             ]
         for leaf in leaves:
-            if not isinstance(leaf, self.leaf):
+            if not isinstance(leaf, self.leaf) or isinstance(leaf, jax.core.Tracer):
                 raise TypeError(
                     f"{owner}: {name} must be a tree of {self.noun}, a function of the parameters, "
                     f"or a rule on the leaf's path; it holds {shown(leaf)}."
@@ -60,8 +60,8 @@ class Rule:
 MaskLike = PyTree | str | by_path | Callable[[PyTree], PyTree]
 Mask = Annotated[Any, Rule(bool, "booleans")]
 """A tree of booleans, a function of the parameters, or a regular expression on the leaf's path."""
-Labels = Annotated[Any, Rule(str, "labels")]
-"""A tree of labels, a function of the parameters, or `by_path` rules."""
+Labels = Annotated[Any, Rule(Hashable, "labels")]
+"""A tree of labels (texts, or whatever has a hash), a function of the parameters, or `by_path` rules."""
 
 
 def selects(value: Value) -> bool:

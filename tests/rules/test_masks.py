@@ -144,3 +144,53 @@ def test_a_mask_on_a_single_array_works() -> None:
     tx = masked(sign(), True)
     updates, _ = tx.update(jnp.full(2, 3.0), tx.init(jnp.ones(2)))
     chex.assert_trees_all_equal(updates, jnp.ones(2))
+
+
+@pytest.mark.parametrize("label", [0, 1.5, b"name", frozenset({1})], ids=str)
+def test_a_label_is_whatever_has_a_hash(label) -> None:
+    params = {"a": jnp.ones(2), "b": jnp.full(3, 2.0)}
+    tree = {"a": label, "b": label}
+    for labels in (tree, lambda params: tree):
+        tx = gradtx.partition({label: gradtx.scale(3.0)}, labels)
+        updates, _ = jax.jit(tx.update)(params, tx.init(params), params)
+        chex.assert_trees_all_equal(updates, jax.tree.map(lambda p: 3 * p, params))
+    assert gradtx.partition({label: gradtx.scale(3.0)}, tree) == gradtx.partition(
+        {label: gradtx.scale(3.0)}, tree
+    )
+
+
+def test_labels_that_fit_nothing_are_named() -> None:
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    tx = gradtx.partition({0: gradtx.scale(1.0)}, {"a": 0, "b": 5})
+    with pytest.raises(ValueError, match=r"the leaf at 'b' has the label 5.*Labels: 0\."):
+        tx.init(params)
+    with pytest.raises(TypeError, match="the labels of transforms have no order"):
+        gradtx.partition({0: gradtx.scale(1.0), "a": gradtx.scale(1.0)}, {"a": 0, "b": 0})
+    with pytest.raises(TypeError, match="labels must be a tree of labels"):
+        gradtx.partition({0: gradtx.scale(1.0)}, {"a": jnp.zeros(()), "b": 0})
+    whole = gradtx.partition({0: gradtx.scale(1.0)}, {"a": 0, "b": 0})
+    assert gradtx.from_json(gradtx.to_json(whole)) == whole
+
+
+class scale_by_other(gradtx.GradientTransformation):
+    """Reads a tree like the parameters."""
+
+    def update(self, updates, state, params=None, *, other):
+        return jax.tree.map(jnp.multiply, updates, other), state
+
+
+@pytest.mark.parametrize("compatible", [True, False])
+def test_trees_among_the_extra_arguments_are_masked_if_asked_for(compatible: bool) -> None:
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    other = jax.tree.map(lambda p: 3 * p, params)
+    options = {"mask_compatible_extra_args": compatible}
+    for tx in (
+        gradtx.masked(scale_by_other(), {"a": True, "b": False}, **options),
+        gradtx.partition({"x": scale_by_other(), "y": gradtx.identity()}, {"a": "x", "b": "y"}, **options),
+    ):
+        if compatible:
+            updates, _ = tx.update(params, tx.init(params), params, other=other)
+            chex.assert_trees_all_equal(updates, {"a": 3 * params["a"], "b": params["b"]})
+        else:
+            with pytest.raises(ValueError, match="MaskedNode|structure|mismatch|different"):
+                tx.update(params, tx.init(params), params, other=other)

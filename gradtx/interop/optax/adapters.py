@@ -144,27 +144,18 @@ def global_norm(updates: PyTree) -> jax.Array:
 
 
 def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -> GradientTransformation:
-    """`gradtx.masked`. Extra arguments are passed on as they are."""
-    _no_masks_of_extra("masked", mask_compatible_extra_args)
-    return gradtx.masked(inner, mask)
+    """`gradtx.masked`."""
+    return gradtx.masked(inner, mask, mask_compatible_extra_args=mask_compatible_extra_args)
 
 
 def partition(
     transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False
 ) -> GradientTransformation:
-    """`gradtx.partition`. Extra arguments are passed on as they are."""
-    _no_masks_of_extra("partition", mask_compatible_extra_args)
-    return gradtx.partition(transforms, param_labels)
+    """`gradtx.partition`."""
+    return gradtx.partition(transforms, param_labels, mask_compatible_extra_args=mask_compatible_extra_args)
 
 
 multi_transform = partition
-
-
-def _no_masks_of_extra(owner: str, asked: bool) -> None:
-    if asked:
-        raise NotImplementedError(
-            f"{owner}: mask_compatible_extra_args=True is not there yet; extra arguments are passed on whole."
-        )
 
 
 def clip(max_delta: Any) -> GradientTransformation:

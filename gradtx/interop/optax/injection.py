@@ -73,7 +73,8 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
         memory = state.hyperparams_states
         before = {n: _follow(s, memory[n], extra) for n, s in self.scheduled.items()}
         for name in self.scheduled:
-            numbers[name] = self._level(name, before[name], extra).astype(state.hyperparams[name].dtype)
+            level, last = self._level(name, before[name], extra), jnp.result_type(state.hyperparams[name])
+            numbers[name] = level.astype(last) if jnp.issubdtype(last, jnp.floating) else level
         with as_looked_up():
             tx = self._made(numbers)
             updates, inner = tx.update(updates, state.inner_state, params, **read_by(tx, extra))

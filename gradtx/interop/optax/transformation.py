@@ -19,6 +19,7 @@ import jax
 import optax
 
 import gradtx
+from gradtx import tree
 from gradtx.contract.facts import read_by
 from gradtx.interop.optax.states import Way, counting, inward, outward
 from gradtx.tree import PyTree
@@ -115,7 +116,8 @@ def _pair(value: gradtx.GradientTransformation) -> tuple[Callable[..., PyTree], 
     ) -> tuple[PyTree, PyTree]:
         # A micro-batch's weight is gradtx's: Optax's state has no place for the sum of them.
         extra = read_by(running, {n: v for n, v in extra_args.items() if n != "weight"})
-        updates, after = running.update(updates, inward(running, state, Way()), params, **extra)
+        before = inward(running, tree.as_arrays(state), Way())  # numbers of Python, where a program set some
+        updates, after = running.update(updates, before, params, **extra)
         return updates, outward(running, after, Way())
 
     return init_fn, update_fn
