@@ -192,5 +192,5 @@ def test_trees_among_the_extra_arguments_are_masked_if_asked_for(compatible: boo
             updates, _ = tx.update(params, tx.init(params), params, other=other)
             chex.assert_trees_all_equal(updates, {"a": 3 * params["a"], "b": params["b"]})
         else:
-            with pytest.raises(ValueError, match="MaskedNode|structure|mismatch|different"):
+            with pytest.raises(ValueError, match=r"MaskedNode|structure|mismatch|different"):
                 tx.update(params, tx.init(params), params, other=other)
