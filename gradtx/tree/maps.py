@@ -15,6 +15,7 @@ import numpy as np
 
 from gradtx import numerics
 from gradtx.tree.paths import PyTree, leaf_names, quoted, where
+from gradtx.tree.sharded import agreed, filled
 
 __all__ = [
     "MismatchError",
@@ -196,7 +197,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
 
 
 def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
-    """An accumulator for `tree`: its structure and shapes, filled with `value`.
+    """An accumulator for `tree`: its structure, shapes and shardings, filled with `value`.
 
     Args:
         tree: the parameters, or a tree of placeholders without leaves.
@@ -211,9 +212,7 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
         own = jnp.result_type(leaf)
         _check_inexact(path, own, tree)
         wanted = numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype)
-        if isinstance(leaf, jax.Array):
-            return jnp.full_like(leaf, value, dtype=wanted)  # keeps the leaf's sharding
-        return jnp.full(np.shape(leaf), value, wanted)
+        return filled(leaf, value, wanted)
 
     return jax.tree_util.tree_map_with_path(start, tree)
 
@@ -260,14 +259,15 @@ def copied(tree: PyTree, dtype: Any = None) -> PyTree:
 
 
 def zeros_of(tree: PyTree) -> PyTree:
-    """New zeros in the place of a tree's arrays, with their dtypes: 0 · x would keep a NaN."""
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
+    """New zeros in the place of a tree's arrays, with their dtypes and shardings: 0 · x would keep a NaN."""
+    return jax.tree.map(lambda x: filled(x, 0, x.dtype), tree)
 
 
 def is_finite(tree: PyTree) -> jax.Array:
-    """Whether every entry of every leaf is finite."""
+    """Whether every entry of every leaf is finite, under shard_map on all devices."""
     leaves = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]
-    return functools.reduce(jnp.logical_and, leaves, jnp.ones((), bool))
+    here = functools.reduce(jnp.logical_and, leaves, jnp.ones((), bool))
+    return agreed(here)
 
 
 def real_dtype(tree: PyTree) -> Any:
