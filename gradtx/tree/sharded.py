@@ -30,7 +30,8 @@ def filled(leaf: Any, value: Any, dtype: Any) -> jax.Array:
         return jnp.full(np.shape(leaf), value, dtype)
     new = jnp.full_like(leaf, value, dtype=dtype)
     if not is_traced(leaf):
-        return new if leaf.sharding == new.sharding else jax.device_put(new, leaf.sharding)
+        lies = is_traced(new) or leaf.sharding == new.sharding
+        return new if lies else jax.device_put(new, leaf.sharding)
     # A constant depends on nothing, and a program returns it whole on every device. This depends on the leaf
     # while shardings are found, and is the constant afterwards.
     return _either(jax.lax.eq(leaf, leaf), new, new)
