@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from gradtx.contract.reach import ENTRY, LEAF
 from gradtx.contract.transformation import EmptyState, GradientTransformation, need_params
 from gradtx.tree import PyTree
+from gradtx.tree.sharded import anywhere
 
 __all__ = ["keep_params_nonnegative", "zero_nans"]
 
@@ -48,6 +49,6 @@ class zero_nans(GradientTransformation, reach=LEAF):
     def update(
         self, updates: PyTree, state: ZeroNansState, params: PyTree | None = None
     ) -> tuple[PyTree, ZeroNansState]:
-        found = jax.tree.map(lambda u: jnp.any(jnp.isnan(u)), updates)
+        found = jax.tree.map(lambda u: anywhere(jnp.any(jnp.isnan(u))), updates)
         clean = jax.tree.map(lambda u: jnp.where(jnp.isnan(u), jnp.zeros_like(u), u), updates)
         return clean, ZeroNansState(found)

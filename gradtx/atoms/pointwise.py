@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradtx import numerics
+from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import NonNegative, Number, Positive
 from gradtx.contract.reach import ENTRY
 from gradtx.contract.transformation import EmptyState, GradientTransformation
@@ -65,7 +65,7 @@ class set_to_zero(GradientTransformation, reach=ENTRY):
     def update(
         self, updates: PyTree, state: EmptyState, params: PyTree | None = None
     ) -> tuple[PyTree, EmptyState]:
-        return _each(lambda u: jnp.zeros(u.shape, u.dtype), updates), state
+        return tree.zeros_of(updates), state
 
 
 class scale(GradientTransformation, reach=ENTRY):

@@ -25,7 +25,8 @@ from gradtx.values.value import Value, kept
 
 __all__ = ["any_state", "check_state", "note_state"]
 
-_SHAPE, _DTYPE = operator.attrgetter("shape"), operator.attrgetter("dtype")
+# By way of `aval` in half of the time: a tracer's shape is a property of Python's.
+_SHAPE, _DTYPE = operator.attrgetter("aval.shape"), operator.attrgetter("aval.dtype")
 
 
 class _Types(NamedTuple):
@@ -40,7 +41,7 @@ class _Types(NamedTuple):
         leaves, structure = flat(tree)
         try:
             return cls(structure, list(map(_SHAPE, leaves)), list(map(_DTYPE, leaves)))
-        except AttributeError:  # Python numbers
+        except AttributeError:  # NumPy's arrays, Python's numbers
             return cls(structure, list(map(np.shape, leaves)), [_dtype(x) for x in leaves])
 
 

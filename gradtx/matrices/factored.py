@@ -15,6 +15,7 @@ from gradtx.contract.hyperparameters import NonNegative
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.tree import PyTree
+from gradtx.tree.sharded import along
 from gradtx.values.kinds import Integer
 from gradtx.values.value import static
 
@@ -65,10 +66,11 @@ class scale_by_factored_rms(GradientTransformation, reach=LEAF):
         leaves, structure = jax.tree.flatten(params)
         kept = [_Kept(x, self) for x in leaves]
 
-        def zeros(shape: str) -> PyTree:
+        def zeros(name: str) -> PyTree:
+            axes = [getattr(k, name) for k in kept]
             made = [
-                MaskedNode() if getattr(k, shape) is None else jnp.zeros(getattr(k, shape), k.dtype)
-                for k in kept
+                MaskedNode() if a is None else along(x, a, k.dtype)
+                for x, k, a in zip(leaves, kept, axes, strict=True)
             ]
             return jax.tree.unflatten(structure, made)
 
@@ -113,7 +115,7 @@ class scale_by_factored_rms(GradientTransformation, reach=LEAF):
 
 
 class _Kept:
-    """The layout of a leaf's averages: its largest two axes, the shapes of the averages, their dtype."""
+    """The layout of a leaf's averages: its largest two axes, the axes of the averages, their dtype."""
 
     def __init__(self, leaf: Any, tx: scale_by_factored_rms) -> None:
         shape, self.dtype = leaf.shape, numerics.norm_dtype(leaf)
@@ -121,17 +123,21 @@ class _Kept:
         small = len(shape) < 2 or shape[order[-2]] < max(tx.min_dim_size_to_factor, 1)
         self.axes = None if small or not tx.factored else (int(order[-2]), int(order[-1]))
         self.rows = self.columns = self.squares = None
+        every = range(len(shape))
         if self.axes is None:
-            self.squares = shape
+            self.squares = tuple(every)
         else:
             least, most = self.axes
-            self.rows = tuple(n for a, n in enumerate(shape) if a != most)
-            self.columns = tuple(n for a, n in enumerate(shape) if a != least)
+            self.rows = tuple(a for a in every if a != most)
+            self.columns = tuple(a for a in every if a != least)
 
 
-def _check(updates: PyTree, shapes: list[Any], state: PyTree) -> None:
-    structure = jax.tree.structure(updates)
-    like = [MaskedNode() if s is None else jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
+def _check(updates: PyTree, axes: list[Any], state: PyTree) -> None:
+    leaves, structure = jax.tree.flatten(updates)
+    like = [
+        MaskedNode() if of is None else jax.ShapeDtypeStruct(tuple(u.shape[a] for a in of), jnp.float32)
+        for u, of in zip(leaves, axes, strict=True)
+    ]
     tree.check_like(jax.tree.unflatten(structure, like), state, "state's averages")
 
 

@@ -67,7 +67,7 @@ class scale_by_lbfgs(GradientTransformation, reach=OTHERS):
 
     def init(self, params: PyTree) -> LbfgsState:
         def ring(p: jax.Array) -> jax.Array:
-            return jnp.zeros((self.memory_size, *p.shape), p.dtype)
+            return jnp.repeat(p[None], self.memory_size, axis=0)  # sharded as it is
 
         dtype, zeros = tree.real_dtype(params), tree.zeros_like(params)
         return LbfgsState(

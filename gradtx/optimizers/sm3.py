@@ -27,6 +27,7 @@ from gradtx.contract.hyperparameters import Decay, KeptShare, NonNegative, Rate
 from gradtx.contract.reach import LEAF
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.tree import PyTree
+from gradtx.tree.sharded import along
 from gradtx.values.value import optional
 
 __all__ = ["divide_by_cover_root", "scale_by_sm3", "sm3"]
@@ -50,13 +51,19 @@ class divide_by_cover_root(GradientTransformation, reach=LEAF):
     eps: NonNegative = optional(default=1e-8)
 
     def init(self, params: PyTree) -> CoverState:
-        return CoverState(jax.tree.map(lambda p: _cover(p, numerics.norm_dtype(p)), params))
+        def zeros(p: Any) -> tuple[jax.Array, ...]:
+            return tuple(along(p, axes, numerics.norm_dtype(p)) for axes in _axes(p))
+
+        return CoverState(jax.tree.map(zeros, params))
 
     def update(
         self, updates: PyTree, state: CoverState, params: PyTree | None = None
     ) -> tuple[PyTree, CoverState]:
-        likes = jax.tree.map(lambda u: _cover(u, numerics.norm_dtype(u), jax.ShapeDtypeStruct), updates)
-        tree.check_like(likes, state.largest, "state's maxima")
+        def like(u: jax.Array) -> tuple[jax.ShapeDtypeStruct, ...]:
+            shapes = (tuple(u.shape[a] for a in axes) for axes in _axes(u))
+            return tuple(jax.ShapeDtypeStruct(shape, numerics.norm_dtype(u)) for shape in shapes)
+
+        tree.check_like(jax.tree.map(like, updates), state.largest, "state's maxima")
         decay: Any = self.decay  # no schedule by now
         share = jnp.where(decay == 1, 1.0, numerics.complement(decay))
 
@@ -82,9 +89,9 @@ def _others(x: Any, axis: int) -> tuple[int, ...]:
     return tuple(a for a in range(x.ndim) if a != axis)
 
 
-def _cover(x: Any, dtype: Any, make: Any = jnp.zeros) -> tuple[Any, ...]:
-    """For each axis an array of its length; for a scalar, one number."""
-    return tuple(make((n,), dtype) for n in x.shape) or (make((), dtype),)
+def _axes(x: Any) -> list[tuple[int, ...]]:
+    """The axes of each array of a leaf's cover: one for each axis; a scalar is its own cover."""
+    return [(a,) for a in range(len(x.shape))] or [()]
 
 
 class scale_by_sm3(Composite):

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradtx import numerics
 from gradtx.tree.paths import PyTree, leaf_names, quoted, where
+from gradtx.tree.sharded import agreed, filled
 from gradtx.values.wording import a_kind, shown
 
 __all__ = [
@@ -123,11 +124,11 @@ def check_like(tree: PyTree, other: PyTree, what: str) -> None:
 def _shapes_of(leaves: list[Any]) -> list[tuple[int, ...]]:
     try:
         return list(builtins.map(_SHAPE, leaves))  # without a call of Python's for each leaf at every step
-    except AttributeError:  # Python numbers
+    except AttributeError:  # NumPy's arrays, Python's numbers
         return list(builtins.map(np.shape, leaves))
 
 
-_SHAPE = operator.attrgetter("shape")
+_SHAPE = operator.attrgetter("aval.shape")  # in half of the time: a tracer's shape is a property of Python's
 
 
 def one_example(tree: PyTree) -> PyTree:
@@ -254,7 +255,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
 
 
 def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
-    """An accumulator for `tree`: its structure and shapes, filled with `value`.
+    """An accumulator for `tree`: its structure, shapes and shardings, filled with `value`.
 
     Args:
         tree: the parameters, or a tree of placeholders without leaves.
@@ -268,9 +269,7 @@ def full_like(tree: PyTree, value: Any, dtype: Any = None) -> PyTree:
     def start(path: Any, leaf: Any) -> jax.Array:
         own = _dtype_of(path, leaf, tree)
         wanted = numerics.wide_dtype(own) if dtype is None else jnp.dtype(dtype)
-        if isinstance(leaf, jax.Array):
-            return jnp.full_like(leaf, value, dtype=wanted)  # keeps the leaf's sharding
-        return jnp.full(np.shape(leaf), value, wanted)
+        return filled(leaf, value, wanted)
 
     return jax.tree_util.tree_map_with_path(start, tree)
 
@@ -321,14 +320,15 @@ def copied(tree: PyTree, dtype: Any = None) -> PyTree:
 
 
 def zeros_of(tree: PyTree) -> PyTree:
-    """New zeros in the place of a tree's arrays, with their dtypes: 0 · x would keep a NaN."""
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
+    """New zeros in the place of a tree's arrays, with their dtypes and shardings: 0 · x would keep a NaN."""
+    return jax.tree.map(lambda x: filled(x, 0, x.dtype), tree)
 
 
 def is_finite(tree: PyTree) -> jax.Array:
-    """Whether every entry of every leaf is finite."""
+    """Whether every entry of every leaf is finite, under shard_map on all devices."""
     leaves = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]
-    return functools.reduce(jnp.logical_and, leaves, jnp.ones((), bool))
+    here = functools.reduce(jnp.logical_and, leaves, jnp.ones((), bool))
+    return agreed(here)
 
 
 def real_dtype(tree: PyTree) -> Any:

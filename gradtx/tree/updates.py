@@ -55,5 +55,9 @@ def as_weak_as(param: Any, x: jax.Array) -> jax.Array:
     """
     if not getattr(param, "weak_type", False):
         return x
-    # Of what jax offers, only full_like takes the weak type over, for single numbers.
-    return jax.vmap(jax.lax.full_like)(param.reshape(-1), x.reshape(-1)).reshape(x.shape)
+    # Of what jax offers, only full_like takes the weak type over, for single numbers. Axis by axis, because
+    # a reshape would change how it is sharded.
+    alike = jax.lax.full_like
+    for _ in range(x.ndim):
+        alike = jax.vmap(alike)
+    return alike(param, x)
