@@ -132,6 +132,7 @@ from gradtx.optimizers.adan import adan, difference_ratio, scale_by_adan
 from gradtx.optimizers.ademamix import ademamix, scale_by_ademamix
 from gradtx.optimizers.adopt import adopt, divide_by_past_root, scale_by_adopt
 from gradtx.optimizers.amsgrad import amsgrad, scale_by_amsgrad
+from gradtx.optimizers.asgd import asgd, scale_by_asgd
 from gradtx.optimizers.cadamw import cadamw
 from gradtx.optimizers.cocob import cocob, scale_by_cocob
 from gradtx.optimizers.dadapt_adamw import dadapt_adamw, scale_by_dadapt
@@ -149,7 +150,7 @@ from gradtx.optimizers.lion import lion, scale_by_lion
 from gradtx.optimizers.madgrad import madgrad, scale_by_madgrad
 from gradtx.optimizers.momo import momo, momo_adam, scale_by_momo
 from gradtx.optimizers.muon import muon, scale_by_muon
-from gradtx.optimizers.nadam import nadam
+from gradtx.optimizers.nadam import nadam, warming_momentum
 from gradtx.optimizers.nadamw import nadamw
 from gradtx.optimizers.noisy_sgd import noisy_sgd
 from gradtx.optimizers.novograd import divide_by_leaf_norm, novograd, scale_by_novograd
@@ -237,7 +238,7 @@ from gradtx.wrappers.accumulate import (
     skip_large_updates,
     skip_not_finite,
 )
-from gradtx.wrappers.averaging import average_params, averaged_params
+from gradtx.wrappers.averaging import average_params, averaged_params, mean_params
 from gradtx.wrappers.cautious import cautious
 from gradtx.wrappers.conditional import (
     apply_if_finite,
@@ -276,7 +277,7 @@ __all__ = [
     "adam", "adamax", "adamaxw", "adamw", "adan", "adaptive_grad_clip", "add",
     "add_decoupled_weight_decay", "add_drift", "add_l2_penalty", "add_noise",
     "add_proximal_weight_decay", "add_schedules", "ademamix", "adopt", "affine", "amsgrad",
-    "apply_every", "apply_if_finite", "apply_updates", "at_least", "atoms", "average_params",
+    "apply_every", "apply_if_finite", "apply_updates", "asgd", "at_least", "atoms", "average_params",
     "averaged_params", "belief", "bias_correction", "by_path", "cadamw", "cautious", "centralize",
     "chain", "check_transformation", "cite", "clip", "clip_by_block_rms", "clip_by_global_norm",
     "clip_by_lagged_norm", "cocob", "combine", "conditionally_mask", "conditionally_transform",
@@ -292,48 +293,49 @@ __all__ = [
     "keep_params_nonnegative", "lamb", "laprop", "lars", "laws", "layerwise", "layouts", "lbfgs",
     "leafwise_zclip", "linear_onecycle_schedule", "linear_schedule", "lion", "look_ahead", "lookahead",
     "madgrad", "make_step", "make_train_step", "masked", "matrices", "matrix_axes",
-    "matrix_inverse_pth_root", "measure_with_ema", "mechanize", "memory_report", "micro_grad",
-    "micro_vmap", "microbatch", "momentum", "momo", "momo_adam", "monitor", "multi_step_schedule",
-    "multiply_schedules", "muon", "nadam", "nadamw", "named_chain", "needless_copies",
-    "nesterov_momentum", "newton_schulz", "noisy_sgd", "normalize", "normalize_by_update_norm",
-    "novograd", "numerics", "offset", "onecycle_schedule", "optimistic_adam", "optimistic_adam_v2",
-    "optimistic_gradient_descent", "optimizers", "optional", "orthogonalize", "packed", "packing",
-    "partition", "per_epoch", "per_example_global_norm_clip", "per_example_layer_norm_clip",
-    "per_layer", "periodic_update", "piecewise_constant_schedule", "piecewise_interpolate_schedule",
-    "plateau_schedule", "plot", "polyak_sgd", "polynomial_schedule", "power_iteration",
-    "power_schedule", "print_win_rate", "prodigy", "radam", "rare_ema", "ratio", "rectify",
-    "reduce_on_plateau", "reports", "reshape_batch_axis", "resume", "rex_schedule", "rms", "rmsprop",
-    "rprop", "rules", "run_when", "running_max", "running_sum", "safe_increment", "safe_norm",
-    "safe_root_mean_squares", "sam", "sam_at_once", "sam_in_turn", "scale", "scale_by_acprop",
-    "scale_by_adadelta", "scale_by_adam", "scale_by_adamax", "scale_by_adan", "scale_by_ademamix",
-    "scale_by_adopt", "scale_by_amsgrad", "scale_by_backtracking_linesearch", "scale_by_belief",
-    "scale_by_cocob", "scale_by_dadapt", "scale_by_distance_over_gradients", "scale_by_dog",
-    "scale_by_dowg", "scale_by_factored_rms", "scale_by_galore", "scale_by_laprop", "scale_by_lars",
-    "scale_by_lbfgs", "scale_by_learning_rate", "scale_by_lion", "scale_by_madgrad", "scale_by_momo",
-    "scale_by_muon", "scale_by_novograd", "scale_by_optimistic_gradient", "scale_by_param_block_norm",
-    "scale_by_param_block_rms", "scale_by_past_rms", "scale_by_polyak", "scale_by_prodigy",
-    "scale_by_radam", "scale_by_rms", "scale_by_rprop", "scale_by_rss", "scale_by_schedule",
-    "scale_by_shape", "scale_by_sign", "scale_by_simplified_ademamix", "scale_by_sm3",
-    "scale_by_sophia", "scale_by_stddev", "scale_by_trust_ratio", "scale_by_yogi",
-    "scale_by_zoom_linesearch", "scale_schedule", "schedule_free", "schedule_free_adamw",
-    "schedule_free_eval_params", "schedule_free_sgd", "schedules", "searches", "set_to_zero", "sgd",
-    "sgdr_schedule", "share_moved", "sign", "sign_sgd", "signed_ema", "signum", "simplified_ademamix",
-    "skip_large_updates", "skip_not_finite", "sm3", "snapshot", "sophia", "split_real_and_imaginary",
-    "sqrt", "square", "squared_deviation", "stable_adamw", "stateless", "stateless_with_tree_map",
-    "states", "static", "steady_ratio", "step_decay_schedule", "tanh", "telemetry", "to_json", "trace",
-    "traffic", "training", "tree", "tree_map_params", "tunable", "turn_by_learning_rate",
-    "two_decay_ema", "unitwise_clip", "unitwise_norm", "unpacked", "value_and_grad_from_state",
-    "values", "warmup_constant_schedule", "warmup_cosine_decay_schedule",
-    "warmup_exponential_decay_schedule", "warmup_stable_decay_schedule", "with_extra_args_support",
-    "with_hyperparams", "with_warmup", "wrappers", "yogi", "zclip", "zero_nans",
+    "matrix_inverse_pth_root", "mean_params", "measure_with_ema", "mechanize", "memory_report",
+    "micro_grad", "micro_vmap", "microbatch", "momentum", "momo", "momo_adam", "monitor",
+    "multi_step_schedule", "multiply_schedules", "muon", "nadam", "nadamw", "named_chain",
+    "needless_copies", "nesterov_momentum", "newton_schulz", "noisy_sgd", "normalize",
+    "normalize_by_update_norm", "novograd", "numerics", "offset", "onecycle_schedule",
+    "optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent", "optimizers", "optional",
+    "orthogonalize", "packed", "packing", "partition", "per_epoch", "per_example_global_norm_clip",
+    "per_example_layer_norm_clip", "per_layer", "periodic_update", "piecewise_constant_schedule",
+    "piecewise_interpolate_schedule", "plateau_schedule", "plot", "polyak_sgd", "polynomial_schedule",
+    "power_iteration", "power_schedule", "print_win_rate", "prodigy", "radam", "rare_ema", "ratio",
+    "rectify", "reduce_on_plateau", "reports", "reshape_batch_axis", "resume", "rex_schedule", "rms",
+    "rmsprop", "rprop", "rules", "run_when", "running_max", "running_sum", "safe_increment",
+    "safe_norm", "safe_root_mean_squares", "sam", "sam_at_once", "sam_in_turn", "scale",
+    "scale_by_acprop", "scale_by_adadelta", "scale_by_adam", "scale_by_adamax", "scale_by_adan",
+    "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_asgd",
+    "scale_by_backtracking_linesearch", "scale_by_belief", "scale_by_cocob", "scale_by_dadapt",
+    "scale_by_distance_over_gradients", "scale_by_dog", "scale_by_dowg", "scale_by_factored_rms",
+    "scale_by_galore", "scale_by_laprop", "scale_by_lars", "scale_by_lbfgs", "scale_by_learning_rate",
+    "scale_by_lion", "scale_by_madgrad", "scale_by_momo", "scale_by_muon", "scale_by_novograd",
+    "scale_by_optimistic_gradient", "scale_by_param_block_norm", "scale_by_param_block_rms",
+    "scale_by_past_rms", "scale_by_polyak", "scale_by_prodigy", "scale_by_radam", "scale_by_rms",
+    "scale_by_rprop", "scale_by_rss", "scale_by_schedule", "scale_by_shape", "scale_by_sign",
+    "scale_by_simplified_ademamix", "scale_by_sm3", "scale_by_sophia", "scale_by_stddev",
+    "scale_by_trust_ratio", "scale_by_yogi", "scale_by_zoom_linesearch", "scale_schedule",
+    "schedule_free", "schedule_free_adamw", "schedule_free_eval_params", "schedule_free_sgd",
+    "schedules", "searches", "set_to_zero", "sgd", "sgdr_schedule", "share_moved", "sign", "sign_sgd",
+    "signed_ema", "signum", "simplified_ademamix", "skip_large_updates", "skip_not_finite", "sm3",
+    "snapshot", "sophia", "split_real_and_imaginary", "sqrt", "square", "squared_deviation",
+    "stable_adamw", "stateless", "stateless_with_tree_map", "states", "static", "steady_ratio",
+    "step_decay_schedule", "tanh", "telemetry", "to_json", "trace", "traffic", "training", "tree",
+    "tree_map_params", "tunable", "turn_by_learning_rate", "two_decay_ema", "unitwise_clip",
+    "unitwise_norm", "unpacked", "value_and_grad_from_state", "values", "warming_momentum",
+    "warmup_constant_schedule", "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
+    "warmup_stable_decay_schedule", "with_extra_args_support", "with_hyperparams", "with_warmup",
+    "wrappers", "yogi", "zclip", "zero_nans",
 ]
 """Every public name; also those that `dir` leaves out."""
 
 _SHOWN = [
     "Composite", "GradientTransformation", "Reach", "Schedule", "Value", "accumulate", "acprop",
     "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan",
-    "add", "add_decoupled_weight_decay", "ademamix", "adopt", "amsgrad", "apply_updates", "atoms",
-    "average_params", "bias_correction", "by_path", "cadamw", "cautious", "chain",
+    "add", "add_decoupled_weight_decay", "ademamix", "adopt", "amsgrad", "apply_updates", "asgd",
+    "atoms", "average_params", "bias_correction", "by_path", "cadamw", "cautious", "chain",
     "check_transformation", "cite", "clip_by_global_norm", "cocob", "combine", "constant_schedule",
     "contract", "cosine_decay_schedule", "dadapt_adamw", "dog", "dowg", "dpsgd", "ema", "explain",
     "freeze", "from_json", "fromage", "gallery", "galore", "hyperparams", "interop", "join_schedules",

@@ -404,3 +404,9 @@ def schedule_free_adamw(g, p, t, z, v):
     v = _average(0.999, v, g * g)
     p, z = _schedule_free(-RATE * g / (jnp.sqrt(_corrected(v, 0.999, t)) + 1e-8), p, t, z)
     return p, (z, v)
+
+
+def asgd(g, p, t, a):
+    p = p - RATE * jnp.exp(-0.75 * jnp.log1p(1e-4 * RATE * (t - 1))) * (g + 1e-4 * p)
+    since = t - 1 - 1e6
+    return p, (jnp.where(since <= 1, p, a + (p - a) / jnp.maximum(since, 1)),)

@@ -57,6 +57,7 @@ OPTIMIZERS = {
     "simplified_ademamix": (lambda: gradtx.simplified_ademamix(R), fused.simplified_ademamix, 2),
     "yogi": (lambda: gradtx.yogi(R), fused.yogi, 2),
     "lion": (lambda: gradtx.lion(R), fused.lion, 1),
+    "asgd": (lambda: gradtx.asgd(R), fused.asgd, 1),
     "schedule_free_adamw": (lambda: gradtx.schedule_free_adamw(R), fused.schedule_free_adamw, 2),
     "schedule_free_sgd": (lambda: gradtx.schedule_free_sgd(R), fused.schedule_free_sgd, 1),
     "sign_sgd": (lambda: gradtx.sign_sgd(R), fused.sign_sgd, 0),

@@ -33,6 +33,16 @@ SAME = {
     "adamax": ("Adamax", ADAM),
     "adamw": ("AdamW", ADAM | {"weight_decay": "weight_decay"}),
     "amsgrad": ("Adam", ADAM),
+    "asgd": (
+        "ASGD",
+        {
+            "learning_rate": "lr",
+            "lambd": "lambd",
+            "alpha": "alpha",
+            "t0": "t0",
+            "weight_decay": "weight_decay",
+        },
+    ),
     "lbfgs": ("LBFGS", {"learning_rate": "lr", "memory_size": "history_size"}),
     "muon": (
         "Muon",
@@ -46,7 +56,7 @@ SAME = {
             "ns_coeffs": "ns_coefficients",
         },
     ),
-    "nadam": ("NAdam", ADAM),
+    "nadam": ("NAdam", ADAM | {"momentum_decay": "momentum_decay"}),
     "radam": ("RAdam", ADAM),
     "rmsprop": (
         "RMSprop",

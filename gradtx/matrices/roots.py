@@ -90,6 +90,7 @@ def _iterate(times: Callable[[PyTree], PyTree], v0: PyTree, num_iters: Any, tole
 
 
 def _dot(a: PyTree, b: PyTree) -> jax.Array:
+    """Σ conj(a) b, complex where the eigenvalue is; tree.inner_product is the real part."""
     products = [jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
     return functools.reduce(jnp.add, products)
 

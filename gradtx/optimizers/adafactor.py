@@ -9,6 +9,11 @@ and 5. https://arxiv.org/abs/1804.04235
 
 Its authors' code (tensor2tensor) factors what has two axes, however short; here, as in Optax, the two largest
 axes of any leaf are factored where both are long enough.
+
+ε₁ is the paper's: added to the squares before they are averaged, by default 1e-30. PyTorch's `eps[0]` is
+another number: nothing is added, mean(rₜ) is taken to be at least ε₁, and so is sqrt(vₜ), by default the
+precision of the dtype, 1.2e-7 in float32. Where gradients are well above both, the quotients agree. λ is the
+step as it is given, where PyTorch takes min(λ, 1 / sqrt(t)), and PyTorch decays the weights by λ w.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ class adafactor(Composite):
         momentum: β₁ of an average of the steps, in [0, 1); None keeps none, and saves its memory.
         dtype_momentum: of that average; None is the parameters', at least float32.
         weight_decay_rate: w; a step takes w θ off a parameter, whatever λ is. None is no decay.
-        eps: ε₁, which is added to the squares, at least 0.
+        eps: ε₁, which is added to the squares as in the paper, at least 0; PyTorch's `eps[0]` is a bound.
         factored: False keeps an average for each entry.
         weight_decay_mask: the leaves that decay: a tree of booleans, a function of the parameters, or a
             regular expression on the leaf's path; None is all.

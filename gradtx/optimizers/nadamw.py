@@ -9,9 +9,13 @@ https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ and https://arxiv.org/abs/1
 
 from __future__ import annotations
 
+import dataclasses
+
+from gradtx.atoms.decay import decoupled
 from gradtx.contract.hyperparameters import Decay, DtypeName, NonNegative, Number, Rate
 from gradtx.contract.transformation import Composite, GradientTransformation
 from gradtx.optimizers.adamw import adamw
+from gradtx.optimizers.nadam import warming_direction
 from gradtx.rules.masks import Mask
 from gradtx.values.value import optional, static
 
@@ -35,6 +39,11 @@ class nadamw(Composite):
         nu_dtype: of the second moment's state; None is the parameters', at least float32.
         independent_decay: take off w θ whatever the learning rate is; w is then much smaller,
             such as 1e-5.
+        momentum_decay: ψ, at least 0, of a momentum that warms up: 4e-3 as in PyTorch. None, the default, is
+            Optax's constant β₁.
+
+    Raises:
+        ValueError: `momentum_decay` without `nesterov`.
     """
 
     learning_rate: Rate
@@ -48,6 +57,10 @@ class nadamw(Composite):
     nesterov: bool = static(default=True, kw_only=True)
     nu_dtype: DtypeName | None = static(default=None, kw_only=True)
     independent_decay: bool = static(default=False, kw_only=True)
+    momentum_decay: NonNegative | None = dataclasses.field(default=None, kw_only=True)
 
     def expand(self) -> GradientTransformation:
-        return adamw.of(self).expand()
+        if self.momentum_decay is None:
+            return adamw.of(self).expand()
+        direction = warming_direction(self)
+        return decoupled.of(self, direction=direction, independent=self.independent_decay).expand()

@@ -18,6 +18,7 @@ from gradtx.contract.transformation import GradientTransformation
 from gradtx.reports import latex as tex
 from gradtx.reports.composition import Kept, Piece, held, nbytes, pieces
 from gradtx.reports.docstrings import formula, is_formula, summary
+from gradtx.reports.tables import human_bytes
 from gradtx.rules.masks import everywhere
 from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree, leaf_names
@@ -141,7 +142,7 @@ def _amount(kept: list[Kept], size: _Size) -> str:
         else:
             fixed += field.nbytes
     amounts = [(per_entry, " per parameter"), (per_leaf, " per leaf"), (fixed, "")]
-    return " + ".join(f"{amount:.3g} bytes{of}" for amount, of in amounts if amount)
+    return " + ".join(f"{human_bytes(amount)}{of}" for amount, of in amounts if amount)
 
 
 def _state(piece: Piece, size: _Size) -> str:

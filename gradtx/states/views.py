@@ -15,13 +15,18 @@ __all__ = ["seen_through"]
 
 
 def seen_through(
-    owner: str, cls: type[Any], field: str, state: PyTree, params: PyTree, view: Callable[..., jax.Array]
+    owner: str,
+    cls: type[Any] | tuple[type[Any], ...],
+    field: str,
+    state: PyTree,
+    params: PyTree,
+    view: Callable[..., jax.Array],
 ) -> PyTree:
     """Map every parameter through `view`, with what each state of class `cls` keeps for it.
 
     Args:
         owner: who asks, for the messages.
-        cls: a state's class.
+        cls: a state's class, or several.
         field: its tree that mirrors the parameters, whose leaf is `kept`.
         state: where to look for it, however deep.
         params: the parameters; a leaf for which nothing is kept stays as it is.
@@ -36,7 +41,8 @@ def seen_through(
 
     found: list[Any] = [x for x in jax.tree.leaves(state, is_leaf=is_one) if is_one(x)]
     if not found:
-        raise ValueError(f"{owner}: there is no {cls.__name__} in this state.")
+        names = " or ".join(c.__name__ for c in (cls if isinstance(cls, tuple) else (cls,)))
+        raise ValueError(f"{owner}: there is no {names} in this state.")
     structure: Any = jax.tree.structure(params)  # jax has no types for treedefs
 
     def shown(held: Any, param: Any, kept: Any) -> Any:

@@ -39,5 +39,5 @@ def test_it_takes_the_same_steps(theirs: str, ours: str) -> None:
             return (params, state), params
 
         _, path = jax.lax.scan(step, (params, tx.init(params)), gradients)
-    # ε is 1e-8 beside gradients of 1, and RAdam's stands at another place.
+    # ε is 1e-8 beside gradients of 1.
     np.testing.assert_allclose(path, RECORDED[theirs], rtol=0, atol=1e-8)

@@ -63,6 +63,7 @@ WRAPPERS = {
     "flatten": gradtx.flatten,
     "lookahead": lambda tx: gradtx.lookahead(tx, 2),
     "masked": lambda tx: gradtx.masked(tx, _all),
+    "mean_params": gradtx.mean_params,
     "mechanize": lambda tx: gradtx.mechanize(tx, s_init=0.1),
     "named_chain": lambda tx: gradtx.named_chain(("only", tx)),
     "packed": lambda tx: gradtx.packed(tx, LAYOUT),
