@@ -103,7 +103,7 @@ class _Picture(click.Path):
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """What the library refuses is the user's input: its message, and no traceback."""
+    """What the library refuses is the user's input: its message, without a traceback."""
     try:
         yield
     except (TypeError, ValueError, ImportError, ArithmeticError, MemoryError, OSError) as error:

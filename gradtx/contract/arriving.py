@@ -64,6 +64,8 @@ def arrive(
         if same and (not by_name or (_floating(mine) and _floating(theirs))):
             return Arrived(updates, params, extra, None)
     places, structure = flat(updates, is_leaf=_is_hole)
+    if updates is None and params is not None:  # nothing to update, which is not nothing to read
+        return _arrived(structure, places, [MaskedNode()], [params], [MaskedNode()], extra)
     if params is None:
         of: list[Any] = [None] * len(places)
         out = next((p.out for p in _places(tx) if p.structure == structure), of)

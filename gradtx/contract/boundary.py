@@ -116,7 +116,7 @@ def guard_init(init: Callable[..., PyTree], keeps: bool = True) -> Callable[...,
 
 
 def _about_leaves(error: Exception, params: PyTree) -> Exception:
-    """The error, or one that names the parameter that is no array, if that may be why."""
+    """The error, or one that names the parameter that is not an array, if that may be why."""
     ours = isinstance(error, MismatchError) or not isinstance(error, (TypeError, ValueError, AttributeError))
     if ours or is_told(error):
         return error

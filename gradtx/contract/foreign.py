@@ -58,7 +58,7 @@ class foreign(GradientTransformation):
         update_fn: (updates, state, params) -> (updates, state), with or without extra arguments.
 
     Raises:
-        TypeError: one of them is no function.
+        TypeError: one of them is not a function.
     """
 
     init_fn: Callable[[PyTree], PyTree] = static()

@@ -88,7 +88,7 @@ def other_states_are_refused(trial: Trial) -> Iterator[Finding]:
 
 
 def _others(leaf: Any, by_hand: bool) -> Iterator[jax.ShapeDtypeStruct]:
-    """What is no such leaf: of other dtypes, and of other shapes, those that would broadcast among them.
+    """Leaves that do not fit: of other dtypes, and of other shapes, some of which would broadcast.
 
     Whole numbers may be set by hand among the hyperparameters.
     """

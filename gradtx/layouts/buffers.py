@@ -11,7 +11,7 @@ step has as many arrays as there are dtypes.
 The gradient by the buffers comes out packed, with one concatenation. Packing the trees anew at each
 step would instead copy all of them twice.
 
-Source: none (a layout of memory, and no method of optimization).
+Source: none (a layout of memory, not a method of optimization).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Shapes:
                 return x
             try:
                 dtype, shape = jnp.result_type(x), ",".join(map(str, jnp.shape(x)))
-            except Exception:  # jax has many words for what is no array
+            except Exception:  # jax has many words for a leaf that is not an array
                 raise TypeError(
                     f"{owner}({name}=...): {name} must hold arrays, or their shapes and dtypes; at "
                     f"{where(path, value)} there is {shown(x)}."

@@ -27,7 +27,7 @@ class for_matrices(GradientTransformation, reach=LEAF):
     It asks a leaf for its axes, so that in `per_layer` a stack of matrices is a matrix for each layer,
     and a stack of vectors is not.
 
-    Source: none (a choice of leaves, and no method of optimization).
+    Source: none (a choice of leaves, not a method of optimization).
 
     Args:
         matrices: for the matrices.

@@ -47,7 +47,7 @@ class matrix_axes(Value):
     Optax's `MuonDimensionNumbers` and `GaLoreDimensionNumbers`, for both of which this is the name here;
     where this is expected those are taken as well.
 
-    Source: none (a way to read an array as a matrix, and no method of optimization).
+    Source: none (a way to read an array as a matrix, not a method of optimization).
 
     Args:
         reduction_axis: the rows: the axis, or axes, over which x W sums. Negative ones count from the end.

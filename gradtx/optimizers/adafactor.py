@@ -53,7 +53,7 @@ class adafactor(Composite):
         clipping_threshold: d, above 0; None does not clip.
         momentum: β₁ of an average of the steps, in [0, 1); None keeps none, and saves its memory.
         dtype_momentum: of that average; None is the parameters', at least float32.
-        weight_decay_rate: w; a step takes w θ off a parameter, whatever λ is. None is no decay.
+        weight_decay_rate: w; a step takes w θ off a parameter, whatever λ is. None leaves the decay out.
         eps: ε₁, which is added to the squares as in the paper, at least 0; PyTorch's `eps[0]` is a bound.
         factored: False keeps an average for each entry.
         weight_decay_mask: the leaves that decay: a tree of booleans, a function of the parameters, or a

@@ -50,9 +50,9 @@ class schedule_free_sgd(Composite):
 
     Args:
         learning_rate: λ, a number or a schedule, which should not decay.
-        warmup_steps: T, at least 1; None is no warm-up.
+        warmup_steps: T, at least 1; None leaves the warm-up out.
         b1: β, in (0, 1]: the share of the average in the parameters.
-        weight_decay: w; what a step takes off z is λ w y. None is no decay.
+        weight_decay: w; what a step takes off z is λ w y. None leaves the decay out.
         weight_lr_power: p, at least 0: steps are averaged with weights λᵖ.
         state_dtype: of z; None is the parameters', at least float32.
     """
@@ -79,7 +79,7 @@ class schedule_free_adamw(Composite):
 
     Args:
         learning_rate: λ, a number or a schedule, which should not decay.
-        warmup_steps: T, at least 1; None is no warm-up.
+        warmup_steps: T, at least 1; None leaves the warm-up out.
         b1: β, in (0, 1]: the share of the average in the parameters, in the place of momentum.
         b2: β₂, the decay of the average of squares, in [0, 1).
         eps: ε, outside the root, at least 0.

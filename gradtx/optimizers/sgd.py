@@ -48,7 +48,7 @@ class sgd(Composite):
 
     Args:
         learning_rate: λ, a number or a schedule.
-        momentum: μ, in [0, 1], usually 0.9; None keeps no velocity, and no state.
+        momentum: μ, in [0, 1], usually 0.9; None keeps neither a velocity nor a state.
         nesterov: look one step ahead by stepping along μ vₜ + gₜ.
         accumulator_dtype: of the velocity; None is the parameters', at least float32.
         dampening: τ, in [0, 1): scales every gradient but the first by 1 - τ, as in PyTorch. With a number,

@@ -114,7 +114,7 @@ def memory_report(
             vector: where the state depends on the shapes of leaves, or on their names, give the tree.
         param_dtype: of the parameters, as the model uses them; None is as they are, float32 for a number.
         grad_dtype: of the gradients; None is the parameters'.
-        master_dtype: of a copy of the parameters that the optimizer updates in their place; None is no copy.
+        master_dtype: of a copy of the parameters that the optimizer updates in their place; None: no copy.
         devices: how many hold the same parameters.
         zero: ZeRO's stage, 0 to 3.
 

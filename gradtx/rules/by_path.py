@@ -1,6 +1,6 @@
 """Which answer a leaf gets: by a pattern on its path, a function of the parameters, or a tree of answers.
 
-Source: none (a choice of leaves, and no method of optimization).
+Source: none (a choice of leaves, not a method of optimization).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ A path reads 'encoder/dense/kernel'. Trees are matched by path, not by container
 a plain dict fits a Flax nnx State and the other way round. A *function* is a callable that is not
 itself a pytree: an Equinox model of booleans is a tree, and is never called.
 
-Source: none (a choice of leaves, and no method of optimization).
+Source: none (a choice of leaves, not a method of optimization).
 """
 
 from __future__ import annotations

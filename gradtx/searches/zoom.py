@@ -96,7 +96,7 @@ class scale_by_zoom_linesearch(GradientTransformation, passes_on=("value_fn",)):
 
     Args:
         max_linesearch_steps: how often the objective may be computed, at least 1.
-        max_learning_rate: the largest step, above 0; None is no bound.
+        max_learning_rate: the largest step, above 0; None sets no bound.
         tol: ε, at least 0.
         increase_factor: how steps grow until an interval is found, above 1.
         slope_rtol: c₁, at least 0.

@@ -1,6 +1,6 @@
 """Measures of what passes through a chain, kept in the state by name; the updates pass as they are.
 
-Source: none (a measurement, and no method of optimization).
+Source: none (a measurement, not a method of optimization).
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def as_arrays(tree: PyTree) -> PyTree:
 
 
 def check_arrays(tree: PyTree, inexact: bool = False) -> None:
-    """Raise MismatchError where a parameter is no array, nor stands for one: a function, a text, a dtype.
+    """Raise MismatchError where a parameter is not an array, nor stands for one: a function, a text.
 
     Args:
         tree: the parameters.

@@ -19,7 +19,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
 
     Args:
         params: the parameters; a leaf that is None stays None. One of integers, booleans or keys stays as it
-            is, and so does what is no array where the updates have None.
+            is, and so does a leaf that is not an array where the updates have None.
         updates: of the same structure and shapes; a leaf that is None leaves its parameter alone.
 
     Raises:

@@ -163,11 +163,11 @@ def _array(entries: Any, dtype: Any) -> np.ndarray:
     except TypeError:
         known = None
     if known is None or not (jnp.issubdtype(known, jnp.number) or known == np.bool_):
-        raise ValueError(f"from_json: {shown(dtype)} is no dtype of numbers, such as 'float32'.")
+        raise ValueError(f"from_json: {shown(dtype)} is not a dtype of numbers, such as 'float32'.")
     try:
         return np.asarray(entries, known)
     except (OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"from_json: {shown(entries)} is no array of {dtype}: {error}.") from None
+        raise ValueError(f"from_json: {shown(entries)} is not an array of {dtype}: {error}.") from None
 
 
 def _build(x: dict[str, Any], classes: dict[str, type[Value]], depth: int) -> Value:

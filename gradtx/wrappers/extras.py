@@ -1,6 +1,6 @@
 """Transformations that accept extra arguments which they do not read.
 
-Source: none (a convenience for callers, and no method of optimization).
+Source: none (a convenience for callers, not a method of optimization).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 A name is a class and a field, `adamw.learning_rate`, with more in front where two are alike; any end of
 it that only one has will do.
 
-Source: none (a way to set numbers, and no method of optimization).
+Source: none (a way to set numbers, not a method of optimization).
 """
 
 from __future__ import annotations

@@ -71,23 +71,12 @@ CONCERN_GRADIENTS = [
 
 ZERO = "An injected zero stays in the program, so that it can be set; without it the term is not there."
 CURVATURE = "L-BFGS leaves out pairs of negative curvature, which this function has where it starts."
-MAY_PASS = {CURVATURE, ZERO}  # and the page, which has a part of the tests, need not have them
+SHORTER = "GaLore projects a matrix's shorter side, as in the paper and the authors' code; Optax the longer."
+MAY_PASS = {CURVATURE, SHORTER, ZERO}  # for some parameters both do the same
 
 REASONS: dict[str, list[str]] = {
-    "The state has gradtx's layout: the test compares it with, or makes, one of Optax's classes.": [
-        r"transform_test .*test_lion_modes_variants",
-        r"_reduce_on_plateau_test ",
-        r"_accumulation_test .*test_ema_debias",
-        r"_constraining_test .*test_zero_nans",
-        r"_freezing_test FreezeTest.test_freeze_updates",
+    "A subtree that is masked leaves a stand-in for each leaf in the state, where Optax leaves one.": [
         r"_masking_test .*test_masked_state_structure",
-        r"_muon_test .*test_dim_nums_combinations",
-        r"_state_utils_test .*test_(adam|map_non_params_to_none|map_params_to_none)",
-        r"_state_utils_test .*test_tree_(get|get_all_with_path|set)$",
-    ],
-    "An extra argument that nothing reads is refused; `with_extra_args_support` lets all through.": [
-        r"alias_test .*test_optimizers_accept_extra_args",
-        r"_common_test .*test_optimizers_accept_extra_args",
     ],
     "Averages and injected numbers are float32, also for bfloat16 parameters.": [
         r"alias_test .*test_explicit_dtype\(params_dtype='bfloat16', state_dtype=None",
@@ -95,41 +84,32 @@ REASONS: dict[str, list[str]] = {
         r"_inject_test .*test_hyperparam_default_dtype_bf16",
         r"_schedule_free_test .*test_explicit_dtype\(params_dtype='bfloat16', state_dtype=None",
     ],
-    "Integer parameters and gradients are refused.": [
+    "Integer parameters and gradients are refused where a state would be kept of them.": [
         r"combin(e|ing)_test ExtraArgsTest.test_extra_args(_positional_params)?$",
-        r"combin(e|ing)_test PartitionTest.test_extra_args",
         r"_inject_test .*starts_with_step_count_zero",
     ],
-    "A decay of 1, which would never forget, is refused.": [r"combin(e|ing)_test .*test_labels_mismatch"],
     "Arguments without a meaning are refused where they are given, not at the first update or with a log.": [
         r"transform_test .*test_lion_invalid_mode_raises",
         r"_schedule_test ExponentialTest.test_nonvalid",
-        r"_schedule_test PolynomialTest.test_zero_steps_schedule",
-        r"_schedule_test CosineDecayTest.test_with_giant_int_steps",
-        r"_adding_test .*test_none_argument",
-        r"linesearch_test ZoomLinesearchTest.test_dtype_stability",
+        r"_schedule_test PolynomialTest.test_zero_steps_schedule",  # and a phase of -1 steps
+        r"linesearch_test ZoomLinesearchTest.test_dtype_stability",  # a step that grows by a factor of 1e-5
     ],
     "The mistake is refused, or printed, in other words than Optax's.": [
         r"_freezing_test .*test_.*bad_structure",
         r"linesearch_test .*_raises_on_unused_extra_args",
         r"linesearch_test ZoomLinesearchTest.test_failure_(descent_direction|flat_fun|too_small)",
     ],
-    "A state with two line searches in it does not say which is meant.": [
-        r"linesearch_test .*test_value_and_grad_from_state",
-    ],
     CURVATURE: [
         r"alias_test LBFGSTest.test_against_plain_implementation\(problem_name='himmelblau'",
     ],
-    "`optimistic_adam` is not deprecated here.": [r"alias_test .*opt_name='optimistic_adam',"],
     ZERO: [r"(alias|_common)_test .*wrapped_in_inject_hyperparams"],
     "The cosine goes on from a peak of 0 to the end value, as its formula says; Optax's stays at 0.": [
         r"_schedule_test .*test_zero_peak_value",
     ],
-    "A transformation can be unpacked, but has no [0].": [r"_masking_test .*test_tree_mismatch_fails"],
     "Equal to one float32 rounding, which the test does not grant.": [
         r"_clipping_test .*test_clip_by_block_rms",
     ],
-    "GaLore projects a matrix's shorter side, as in the paper and the authors' code; Optax the longer.": [
+    SHORTER: [
         r"_galore_test .*(_right_projection|_projection_state_shapes|rank_is_clipped|3d_memory_reduction)",
     ],
 }
@@ -192,7 +172,18 @@ def load(name: str, ours: bool = True) -> Any:
     sys.modules[module.__name__] = module  # dataclasses look their module up
     with replaced(ours), settings_kept():
         spec.loader.exec_module(module)
+    if hasattr(module, "jax"):
+        module.jax = _Newest("jax")  # type: ignore[attr-defined]
     return module
+
+
+class _Newest(types.ModuleType):
+    """jax for Optax's tests: they compare versions as texts, so that 0.10 is older than 0.7, and skip."""
+
+    __version__ = "9"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jax, name)
 
 
 @contextlib.contextmanager

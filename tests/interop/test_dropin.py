@@ -379,6 +379,24 @@ def test_a_plateau_without_patience_is_optaxs_own() -> None:
         assert state.scale == 0.5
 
 
+def test_a_search_refuses_what_its_objective_does_not_read() -> None:
+    tx = optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(5))
+
+    def loss(params):
+        return sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
+    value, grad = jax.value_and_grad(loss)(PARAMS)
+    extra = {"value": value, "grad": grad, "value_fn": loss}
+    tx.update(grad, tx.init(PARAMS), PARAMS, **extra)
+    with pytest.raises(TypeError, match="'tag'"):
+        tx.update(grad, tx.init(PARAMS), PARAMS, tag=1, **extra)
+
+
+def test_where_there_is_nothing_to_update_nothing_is_done() -> None:
+    tx = optax.add_decayed_weights(0.1)
+    assert tx.update(None, tx.init(PARAMS), PARAMS)[0] is None
+
+
 def test_noise_of_a_seed_is_optaxs() -> None:
     grads = jax.tree.map(lambda p: jnp.stack([p, 2 * p, -p]), PARAMS)
     ends = []

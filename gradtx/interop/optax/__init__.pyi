@@ -147,7 +147,6 @@ from gradtx import nadamw as _nadamw
 from gradtx import named_chain as _named_chain
 from gradtx import normalize_by_update_norm as _normalize_by_update_norm
 from gradtx import novograd as _novograd
-from gradtx import optimistic_adam as _optimistic_adam
 from gradtx import optimistic_adam_v2 as _optimistic_adam_v2
 from gradtx import optimistic_gradient_descent as _optimistic_gradient_descent
 from gradtx import polyak_sgd as _polyak_sgd
@@ -231,6 +230,7 @@ from gradtx.interop.optax.adapters import (
 from gradtx.interop.optax.adapters import ema as _ema
 from gradtx.interop.optax.adapters import masked as _masked
 from gradtx.interop.optax.adapters import noisy_sgd as _noisy_sgd
+from gradtx.interop.optax.adapters import optimistic_adam as _optimistic_adam
 from gradtx.interop.optax.adapters import partition as _multi_transform
 from gradtx.interop.optax.adapters import partition as _partition
 from gradtx.interop.optax.adapters import scale_by_learning_rate as _scale_by_learning_rate
@@ -504,7 +504,6 @@ nadamw = makes(_nadamw)
 named_chain = makes(_named_chain)
 normalize_by_update_norm = makes(_normalize_by_update_norm)
 novograd = makes(_novograd)
-optimistic_adam = makes(_optimistic_adam)
 optimistic_adam_v2 = makes(_optimistic_adam_v2)
 optimistic_gradient_descent = makes(_optimistic_gradient_descent)
 polyak_sgd = makes(_polyak_sgd)
@@ -561,6 +560,7 @@ differentially_private_aggregate = makes(_differentially_private_aggregate)
 ema = makes(_ema)
 masked = makes(_masked)
 noisy_sgd = makes(_noisy_sgd)
+optimistic_adam = makes(_optimistic_adam)
 multi_transform = makes(_multi_transform)
 partition = makes(_partition)
 scale_by_learning_rate = makes(_scale_by_learning_rate)

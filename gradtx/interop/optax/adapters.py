@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -184,6 +185,26 @@ def noisy_sgd(
     return gradtx.noisy_sgd(learning_rate, eta, gamma, _key("noisy_sgd", key, seed))
 
 
+def optimistic_adam(
+    learning_rate: Any,
+    optimism: Any = None,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+) -> GradientTransformation:
+    """`gradtx.optimistic_adam`, which Optax has given up for `optimistic_adam_v2`."""
+    warnings.warn(
+        "`optimistic_adam` is deprecated, please use `optimistic_adam_v2` instead.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return gradtx.optimistic_adam(learning_rate, optimism, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
+
+
 def scale_by_learning_rate(learning_rate: Any = None, *, flip_sign: bool = True) -> GradientTransformation:
     """`gradtx.scale_by_learning_rate`; None is the identity, without a sign."""
     if learning_rate is None:
@@ -212,7 +233,7 @@ def reduce_on_plateau(
 ) -> GradientTransformation:
     """`gradtx.reduce_on_plateau`, whose patience is one less for the same: Optax's counts the last metric.
 
-    With a patience of 0 Optax reduces at every metric, which is no plateau: then it is Optax's own.
+    With a patience of 0 Optax reduces at every metric: gradtx's plateau can't, so that this is Optax's own.
     """
     if patience == 0:
         return from_optax(
@@ -327,6 +348,7 @@ _SHARED = {
     "masked": masked,
     "multi_transform": multi_transform,
     "noisy_sgd": noisy_sgd,
+    "optimistic_adam": optimistic_adam,
     "partition": partition,
     "scale_by_learning_rate": scale_by_learning_rate,
     "selective_transform": selective_transform,

@@ -115,12 +115,19 @@ def _pair(value: gradtx.GradientTransformation) -> tuple[Callable[..., PyTree], 
         updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         # A micro-batch's weight is gradtx's: Optax's state has no place for the sum of them.
-        extra = read_by(running, {n: v for n, v in extra_args.items() if n != "weight"})
+        extra = {n: v for n, v in extra_args.items() if n != "weight"}
+        # A line search refuses what its objective does not read, as in Optax; nothing else does.
+        extra = extra if _searches(running) else read_by(running, extra)
         before = inward(running, tree.as_arrays(state), Way())  # numbers of Python, where a program set some
         updates, after = running.update(updates, before, params, **extra)
         return updates, outward(running, after, Way())
 
     return init_fn, update_fn
+
+
+def _searches(tx: gradtx.GradientTransformation) -> bool:
+    """Whether there is a line search in it."""
+    return "value_fn" in type(tx).passes_on or any(map(_searches, tx.made_of()))
 
 
 class in_optaxs_form(gradtx.GradientTransformation, own_clock=True, takes_any_extra=True):

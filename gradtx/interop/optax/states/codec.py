@@ -40,7 +40,7 @@ class Way:
     levels: list[Any] | None = None  # states of levels that follow a report, in the order of the parts
 
     def on(self) -> Way:
-        """The way to a part that is no transformation of its own: one of a chain."""
+        """The way to a part of a chain, which looks up nothing itself."""
         return dataclasses.replace(self, top=False)
 
     def into(self, holder: GradientTransformation, masked: bool = False) -> Way:
