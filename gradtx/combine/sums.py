@@ -30,6 +30,9 @@ class RatioState(NamedTuple):
 class ratio(GradientTransformation, reach=ENTRY):
     """numerator(u) / (denominator(u) + ε): both read the same updates.
 
+    Where the denominator is infinite the ratio is 0, and the entry stands still: the average of squares of
+    an entry near the largest float is beyond it, and so may the numerator be.
+
     Args:
         numerator: a transformation, such as momentum.
         denominator: a transformation whose results are not negative, such as a root mean square.
@@ -57,15 +60,21 @@ class ratio(GradientTransformation, reach=ENTRY):
 
 
 def divided(top: PyTree, bottom: PyTree, eps: Any) -> PyTree:
-    """n / (d + ε), for each leaf."""
+    """n / (d + ε), for each leaf; 0 where d is infinite, whatever n is."""
     if is_off(eps):
-        return jax.tree.map(numerics.over, top, bottom)
+        return jax.tree.map(_over, top, bottom)
     return jax.tree.map(lambda n, d: _over_sum(n, d, numerics.beside(eps, d)), top, bottom)
 
 
 @either_way
+def _over(n: jax.Array, d: jax.Array) -> jax.Array:
+    return numerics.within(numerics.over(n, d), d)
+
+
+@either_way
 def _over_sum(n: jax.Array, d: jax.Array, eps: jax.Array) -> jax.Array:
-    return numerics.over(n, numerics.plus(d, eps))
+    d = numerics.plus(d, eps)
+    return numerics.within(numerics.over(n, d), d)
 
 
 class add(GradientTransformation, reach=ENTRY):

@@ -19,6 +19,7 @@ from gradtx.numerics.leaf import (
     times,
     times_square,
     total,
+    within,
 )
 from gradtx.numerics.norms import norm, rms, safe_norm, safe_root_mean_squares
 
@@ -52,4 +53,5 @@ __all__ = [
     "total",
     "wide_dtype",
     "wider",
+    "within",
 ]

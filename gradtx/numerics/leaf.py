@@ -39,6 +39,7 @@ __all__ = [
     "times",
     "times_square",
     "total",
+    "within",
 ]
 
 
@@ -55,6 +56,24 @@ def times(x: jax.Array, y: Any) -> jax.Array:
 def over(x: jax.Array, y: Any) -> jax.Array:
     """x / y; see times."""
     return _by(_div, x, y)
+
+
+def within(quotient: jax.Array, denominator: jax.Array) -> jax.Array:
+    """The quotient, or 0 where its denominator is infinite, which inf / inf would make NaN.
+
+    Args:
+        quotient: n / d.
+        denominator: d, real.
+    """
+    return _within(quotient, denominator)
+
+
+@either_way
+def _within(quotient: jax.Array, denominator: jax.Array) -> jax.Array:
+    infinite = lax.eq(denominator, lax.full_like(denominator, jnp.inf))
+    if quotient.shape != denominator.shape:
+        return jnp.where(infinite, jnp.zeros_like(quotient), quotient)
+    return lax.select(infinite, lax.full_like(quotient, 0), quotient)
 
 
 def total(x: jax.Array) -> jax.Array:

@@ -66,16 +66,17 @@ class scale_by_cocob(GradientTransformation, reach=ENTRY, real_only=True):
     ) -> tuple[PyTree, CocobState]:
         params = need_params(self, params)
 
-        def won(g: jax.Array, r: jax.Array, start: jax.Array, p: jax.Array) -> jax.Array:
+        def gained(g: jax.Array, r: jax.Array, start: jax.Array, p: jax.Array) -> jax.Array:
             return jnp.maximum(r - numerics.cast(g, r.dtype) * (numerics.cast(p, r.dtype) - start), 0)
 
         def bet(size: jax.Array, *of: jax.Array) -> jax.Array:
             start, descent, absolute, reward, p = of
             stake = size * jnp.maximum(absolute + size, numerics.times(size, self.alpha))
-            return (start - numerics.cast(p, size.dtype)) + descent / stake * (size + reward)
+            won = numerics.within(descent / stake * (size + reward), stake)
+            return (start - numerics.cast(p, size.dtype)) + won
 
         wide = tree.map(lambda g, s: numerics.cast(g, s.dtype), updates, state.start)
-        reward = tree.map(won, wide, state.reward, state.start, params)
+        reward = tree.map(gained, wide, state.reward, state.start, params)
         descent = tree.map(lambda g, c: c - g, wide, state.descent)
         largest = tree.map(lambda g, s: jnp.maximum(s, jnp.abs(g)), wide, state.largest)
         absolute = tree.map(lambda g, s: s + jnp.abs(g), wide, state.absolute)

@@ -97,7 +97,8 @@ class signed_ema(GradientTransformation, reach=ENTRY):
             else:
                 g = numerics.cast(g, dtype)
                 part = numerics.times(g, weight)
-            return v - jnp.sign(v - g) * part
+            # Equal, they may both be infinite.
+            return jnp.where(v == g, v, v - jnp.sign(v - g) * part)
 
         mean = tree.map(step, updates, state.mean)
         return mean, EmaState(tree.cast_like(mean, state.mean))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradtx import numerics, tree
 from gradtx.contract.hyperparameters import Decay, DtypeName, KeptShare
@@ -66,7 +67,12 @@ class trace(GradientTransformation, reach=ENTRY):
 
 @either_way
 def _pushed(g: jax.Array, v: jax.Array, weight: jax.Array) -> jax.Array:
-    return numerics.plus(g, numerics.minus(v, numerics.times(v, weight)))
+    kept = numerics.minus(v, numerics.times(v, weight))
+    return numerics.plus(g, lax.select(lax.is_finite(kept), kept, v) if _is_real(kept) else kept)
+
+
+def _is_real(x: jax.Array) -> bool:
+    return not jnp.issubdtype(x.dtype, jnp.complexfloating)
 
 
 class DampenState(NamedTuple):
