@@ -284,7 +284,7 @@ def test_an_average_of_parameters_is_kept_and_found() -> None:
     found = gradtx.averaged_params(state, path[-1])
     np.testing.assert_allclose(found["kernel"], expected, rtol=1e-6)
     chex.assert_trees_all_equal(found["bias"], path[-1]["bias"])
-    with pytest.raises(ValueError, match="there is no AverageParamsState in this state"):
+    with pytest.raises(ValueError, match="there is no AverageParamsState or MeanParamsState"):
         gradtx.averaged_params(ADAM.init(PARAMS), PARAMS)
 
 
