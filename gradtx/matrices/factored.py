@@ -98,7 +98,8 @@ class scale_by_factored_rms(GradientTransformation, reach=LEAF):
                 columns = _average(columns, jnp.mean(square, axis=least), share)
                 # The mean over the second largest axis, where it stands once the largest is gone.
                 mean = jnp.mean(rows, axis=least - (most < least), keepdims=True)
-                row = jnp.expand_dims(jax.lax.rsqrt(rows / mean), most)
+                row = numerics.within(jax.lax.rsqrt(rows / mean), mean)
+                row = jnp.expand_dims(row, most)
                 column = jnp.expand_dims(jax.lax.rsqrt(columns), least)
                 out.append(numerics.times(numerics.times(u, row), column))
             new.append((rows, columns, squares))

@@ -44,6 +44,9 @@ class adafactor(Composite):
     rate is relative to the size of a parameter: 1e-2 is a large one. The paper's, min(1e-6 t, 1 / sqrt(t)),
     is `inverse_square_root_schedule(1e-2, 10_000)`.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    the entry stands still, or its matrix where that is factored.
+
     Args:
         learning_rate: λ, a number or a schedule; None is 1, which is Optax's default, and too large for most.
         min_dim_size_to_factor: leaves whose second largest axis is smaller are not factored.

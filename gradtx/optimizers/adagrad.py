@@ -50,6 +50,9 @@ class adagrad(Composite):
     1 / sqrt(t). PyTorch's: `initial_accumulator_value=0, eps=1e-10, eps_in_sqrt=False`; its
     `lr_decay` is a schedule λ / (1 + step · lr_decay), its `weight_decay` an `add_l2_penalty` in front.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    the entry stands still.
+
     Args:
         learning_rate: λ, a number or a schedule.
         initial_accumulator_value: G₀, at least 0.

@@ -93,6 +93,9 @@ class cocob(Composite, real_only=True):
     The start, θ₀, is what `init` was given: call it with the parameters that training starts from.
     Real parameters only.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    the entry returns to its start and stands still.
+
     Args:
         learning_rate: multiplies the gradients, so that it hardly matters; a number or a schedule.
         alpha: α, above 0: larger is more careful at the start.

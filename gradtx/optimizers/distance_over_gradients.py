@@ -30,6 +30,9 @@ class DistanceOverGradientsState(NamedTuple):
 class scale_by_distance_over_gradients(GradientTransformation, reach=LEAF):
     """L-DoG's direction: DoG's, each leaf by itself.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    the leaf stands still.
+
     Args:
         reps_rel: α of r_ε = α (1 + ‖θ₀‖), above 0; 1e-4 for models with batch normalisation.
         eps: ε, inside the root, at least 0. With ε = 0 a first gradient of zeros gives 0 / 0.

@@ -106,6 +106,9 @@ class dog(Composite):
 
     The start, θ₀, is what `init` was given: call it with the parameters that training starts from.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    all parameters stand still.
+
     Args:
         learning_rate: λ, a number or a schedule; its authors advise to leave it at 1.
         init_step: what the first step is made of, as in `scale_by_dog`; it should be too small to do harm,

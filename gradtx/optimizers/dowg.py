@@ -68,6 +68,9 @@ class dowg(Composite):
 
     The start, θ₀, is what `init` was given: call it with the parameters that training starts from.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    all parameters stand still.
+
     Args:
         learning_rate: λ, a number or a schedule; 1 is meant.
         init_estim_sq_dist: r_ε², a guess of the squared distance to the solution that is too small, above 0;

@@ -94,6 +94,9 @@ class madgrad(Composite, real_only=True):
     decay than either, often none. It keeps the first parameters, and so starts anew where it is made anew.
     Real parameters only.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    the entry stays where its average is.
+
     Args:
         learning_rate: λ, a number or a schedule.
         momentum: μ, in [0, 1).

@@ -104,6 +104,9 @@ class novograd(Composite):
     decays are 0.95 and 0.98. The velocity is a sum: in the long run a leaf's step is up to
     λ / (1 - β₁) long.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    its leaf goes on by the velocity and the weight decay alone.
+
     Args:
         learning_rate: λ, a number or a schedule.
         b1: β₁, the decay of the velocity, in [0, 1).

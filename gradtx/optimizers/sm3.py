@@ -118,6 +118,9 @@ class sm3(Composite):
     For very large sparse or embedding matrices where memory is short. As in Adagrad the steps shrink for
     ever; learning rates are large, 0.1 and above, with a warm-up.
 
+    The square of a float32 gradient above 1.8e19 is infinite, and so is what sums it up: from then on
+    the entry stands still, with others in its row and column if all their maxima are infinite.
+
     Args:
         learning_rate: λ, a number or a schedule.
         momentum: β₁, the decay of the average of steps, in [0, 1); None keeps no average in the state.
