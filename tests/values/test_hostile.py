@@ -101,6 +101,8 @@ NAMED_BY = {
     ("conditionally_mask", "should_transform_fn"): "the condition",
 }
 """What a message says instead of the field's name."""
+LIKE_ANOTHER = ("-1", "1e-320", "a schedule", "an optimizer", "2")
+"""What is built but not run, because something else that is as good is: a half, int64's 2, a text."""
 MADE = {
     "by_path": gradtx.by_path((".*", True)),
     "Accumulator": gradtx.Accumulator(lambda x: x, lambda m, x, i: m, lambda m: m),
@@ -159,13 +161,16 @@ def run(value: Value) -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_field_works_or_is_refused_by_name(name: str) -> None:
-    value, wrong, seen = one_of(name), [], []
+    value, wrong = one_of(name), []
+    seen = [value]  # which the laws are tried on
     for field in dataclasses.fields(value):
         for what, to in HOSTILE.items():
             try:
                 new = changed(value, field.name, to)
                 # What is called with a function that means nothing says so in its own words.
-                if new is not None and new not in seen and not takes_a_function(value, field.name):
+                if new is None or takes_a_function(value, field.name) or what in LIKE_ANOTHER:
+                    continue
+                if new not in seen:
                     seen.append(new)
                     try:
                         run(new)
