@@ -59,7 +59,8 @@ class fromage(Composite):
     Its learning rate needs little tuning: 0.01 is a fair start everywhere. It keeps no state. Parameters
     that start at zero hardly move: give them another start, or `min_norm` a larger value.
 
-    A leaf whose norm is beyond float32, as of gradients above 1.8e19, takes no step along its gradient at that update.
+    A leaf whose norm is beyond float32, as of gradients above 1.8e19, takes no step along its gradient
+    at that update.
 
     Args:
         learning_rate: λ, a number or a schedule: how far a leaf turns.

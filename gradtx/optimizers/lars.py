@@ -82,7 +82,8 @@ class lars(Composite):
     carries the old one. Biases and the scales of normalisation layers usually go without decay
     and scaling: `weight_decay_mask="kernel$", trust_ratio_mask="kernel$"`.
 
-    A leaf whose norm is beyond float32, as of gradients above 1.8e19, takes no step along its gradient at that update.
+    A leaf whose norm is beyond float32, as of gradients above 1.8e19, takes no step along its gradient
+    at that update.
 
     Args:
         learning_rate: λ, a number or a schedule.

@@ -337,6 +337,16 @@ def test_no_optimizer_makes_a_nan_of_finite_gradients_of_any_size(name: str, dty
     assert not found.any(), [path for path, bad in zip(paths, found, strict=True) if bad]
 
 
+@pytest.mark.parametrize("size", [2e19, 1e30, 3.4e38])
+def test_a_factored_matrix_makes_no_nan_either(size: float) -> None:
+    tx, params = gradtx.adafactor(0.1, min_dim_size_to_factor=2), {"w": jnp.ones((2, 3))}
+    for path in _paths(size):
+        state = tx.init(params)
+        for entry in path:
+            updates, state = tx.update({"w": jnp.full((2, 3), 0.1).at[0, 1].set(entry)}, state, params)
+            assert not any(jnp.isnan(x).any() for x in jax.tree.leaves((updates, state)))
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "nadam", "lamb", "yogi", "laprop", "prodigy"])
 def test_an_entry_recovers_from_a_gradient_whose_square_overflows(name: str) -> None:
     """2e19 in float32 gives what float64 does: the average of squares is within the range."""
