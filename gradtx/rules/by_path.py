@@ -14,7 +14,7 @@ import numpy as np
 
 from gradtx.rules.patterns import check_pattern, found_in
 from gradtx.tree import MismatchError, PyTree, leaf_paths, quoted, unwrap_variables
-from gradtx.values.kinds import several
+from gradtx.values.kinds import is_traced, several
 from gradtx.values.value import Value, static
 from gradtx.values.wording import nearest, shown
 
@@ -83,7 +83,7 @@ def select(rule: Any, tree: PyTree, labels: bool = False) -> PyTree:
         rule = unwrap_variables(rule(tree))
         for answer in jax.tree.leaves(rule):
             wanted = Hashable if labels else (bool, np.bool_, str)
-            if not isinstance(answer, wanted) or isinstance(answer, jax.core.Tracer):
+            if not isinstance(answer, wanted) or is_traced(answer):
                 raise MismatchError(
                     f"the mask function returned {shown(answer)} for a leaf: expected a boolean or a label."
                 )

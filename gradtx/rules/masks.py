@@ -49,7 +49,7 @@ class Rule:
                 x.item() if isinstance(x, (np.bool_, np.ndarray)) and np.ndim(x) == 0 else x for x in leaves
             ]
         for leaf in leaves:
-            if not isinstance(leaf, self.leaf) or isinstance(leaf, jax.core.Tracer):
+            if not isinstance(leaf, self.leaf) or is_traced(leaf):
                 raise TypeError(
                     f"{owner}: {name} must be a tree of {self.noun}, a function of the parameters, "
                     f"or a rule on the leaf's path; it holds {shown(leaf)}."
