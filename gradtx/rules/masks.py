@@ -22,7 +22,7 @@ import numpy as np
 
 from gradtx.rules.by_path import by_path, checked_pattern, is_function
 from gradtx.tree import PyTree, unwrap_variables
-from gradtx.values.kinds import Function, Maybe
+from gradtx.values.kinds import Function, Maybe, is_traced
 from gradtx.values.value import Value, accepted
 from gradtx.values.wording import shown
 
