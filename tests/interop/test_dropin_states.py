@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax as peer
 import pytest
+from flax import serialization
 
 import gradtx
 from gradtx.interop import optax
@@ -71,6 +72,20 @@ def test_positions_fields_and_replacing_are_optaxs() -> None:
     for gradient, mean in ((1.0, 1.0), (3.0, 2.0), (8.0, 4.0)):
         _, state = steps.update(jax.tree.map(lambda p, g=gradient: g + 0 * p, PARAMS), state, PARAMS)
         chex.assert_trees_all_equal(state.acc_grads, jax.tree.map(lambda p, m=mean: m + 0 * p, PARAMS))
+
+
+def test_a_checkpoint_in_flaxs_bytes_fits_both_ways() -> None:
+    """Msgpack has the fields by name and place, so that each library reads what the other wrote."""
+    ends = []
+    for writer, reader in ((peer, optax), (optax, peer)):
+        tx = writer.chain(writer.clip(1.0), writer.adamw(writer.linear_schedule(0.1, 0.0, 10)))
+        with jax.numpy_dtype_promotion("standard"):
+            _, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+            other = reader.chain(reader.clip(1.0), reader.adamw(reader.linear_schedule(0.1, 0.0, 10)))
+            restored = serialization.from_bytes(other.init(PARAMS), serialization.to_bytes(state))
+            assert jax.tree.structure(restored) == jax.tree.structure(state)
+            ends.append(other.update(PARAMS, restored, PARAMS)[0])
+    chex.assert_trees_all_close(*ends, rtol=2e-5)
 
 
 def compiled(tx: Any, params: Any) -> Any:
