@@ -6,6 +6,8 @@ import copy
 import importlib
 import pickle
 import re
+import subprocess
+import sys
 import warnings
 
 import chex
@@ -310,6 +312,16 @@ def test_a_checkpoint_of_optaxs_goes_on_as_the_guide_says(capsys: pytest.Capture
     run_guide(script, {"params": PARAMS})
     (said,) = re.findall(r"print\(.*  # (.*)", script)
     assert capsys.readouterr().out.splitlines() == [said]
+
+
+def test_a_library_that_imports_optax_itself_gets_the_drop_in() -> None:
+    hook = next(b for b in blocks_of_the_guide() if "sys.modules" in b)
+    library = "import optax\nprint(optax.chain(optax.contrib.adopt(1e-3)))\nfrom optax import tree\n"
+    code = (
+        hook + library + "print(isinstance(optax.as_optax(optax.adam(1e-3)), optax.GradientTransformation))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["chain(adopt(learning_rate=0.001))", "True"]
 
 
 def test_importing_everything_gives_what_optaxs_gives() -> None:
