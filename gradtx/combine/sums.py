@@ -60,7 +60,7 @@ class ratio(GradientTransformation, reach=ENTRY):
 
 
 def divided(top: PyTree, bottom: PyTree, eps: Any) -> PyTree:
-    """n / (d + ε), for each leaf; 0 where d is infinite, whatever n is."""
+    """n / (d + ε), for each leaf; 0 where d is infinite, also where n is."""
     if is_off(eps):
         return jax.tree.map(_over, top, bottom)
     return jax.tree.map(lambda n, d: _over_sum(n, d, numerics.beside(eps, d)), top, bottom)
@@ -68,13 +68,12 @@ def divided(top: PyTree, bottom: PyTree, eps: Any) -> PyTree:
 
 @either_way
 def _over(n: jax.Array, d: jax.Array) -> jax.Array:
-    return numerics.within(numerics.over(n, d), d)
+    return numerics.over(numerics.finite(n), d)
 
 
 @either_way
 def _over_sum(n: jax.Array, d: jax.Array, eps: jax.Array) -> jax.Array:
-    d = numerics.plus(d, eps)
-    return numerics.within(numerics.over(n, d), d)
+    return numerics.over(numerics.finite(n), numerics.plus(d, eps))
 
 
 class add(GradientTransformation, reach=ENTRY):

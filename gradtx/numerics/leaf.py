@@ -29,6 +29,7 @@ __all__ = [
     "counter",
     "cube_root",
     "divide_above_one",
+    "finite",
     "lerp",
     "minus",
     "over",
@@ -65,15 +66,18 @@ def within(quotient: jax.Array, denominator: jax.Array) -> jax.Array:
         quotient: n / d.
         denominator: d, real.
     """
-    return _within(quotient, denominator)
+    return jnp.where(jnp.isposinf(denominator), jnp.zeros_like(quotient), quotient)
+
+
+def finite(x: jax.Array) -> jax.Array:
+    """x with the largest number in the place of an infinity, so that it may be divided by one; NaN stays."""
+    return x if jnp.issubdtype(x.dtype, jnp.complexfloating) else _clamped(x)
 
 
 @either_way
-def _within(quotient: jax.Array, denominator: jax.Array) -> jax.Array:
-    infinite = lax.eq(denominator, lax.full_like(denominator, jnp.inf))
-    if quotient.shape != denominator.shape:
-        return jnp.where(infinite, jnp.zeros_like(quotient), quotient)
-    return lax.select(infinite, lax.full_like(quotient, 0), quotient)
+def _clamped(x: jax.Array) -> jax.Array:
+    most = jnp.finfo(x.dtype).max
+    return lax.clamp(np.asarray(-most, x.dtype), x, np.asarray(most, x.dtype))
 
 
 def total(x: jax.Array) -> jax.Array:
