@@ -261,8 +261,18 @@ def counter() -> jax.Array:
 
 
 def safe_increment(count: Any) -> jax.Array:
-    """count + 1, held at the largest number of its dtype instead of wrapping to a negative one."""
-    return _increment(jnp.asarray(count))
+    """count + 1, held at the largest number of its dtype instead of wrapping to a negative one.
+
+    Args:
+        count: an integer or a real number, of any shape.
+
+    Raises:
+        ValueError: it is a boolean or complex, which has no largest number.
+    """
+    count = jnp.asarray(count)
+    if not jnp.issubdtype(count.dtype, jnp.integer) and not jnp.issubdtype(count.dtype, jnp.floating):
+        raise ValueError(f"safe_increment: expected an integer or a real number, not {count.dtype}.")
+    return _increment(count)
 
 
 @either_way

@@ -37,10 +37,13 @@ CONCERN_GRADIENTS = [
     "_src.factorized_test",
     "_src.float64_test",
     "_src.lookahead_test",
+    "_src.linear_algebra_test",
     "_src.linesearch_test",
+    "_src.numerics_test",
     "_src.sharding_test",
     "_src.transform_test",
     "_src.update_test",
+    "_src.utils_test",
     "contrib._common_test",
     "contrib._complex_valued_test",
     "contrib._galore_test",
@@ -50,6 +53,7 @@ CONCERN_GRADIENTS = [
     "contrib._reduce_on_plateau_test",
     "contrib._sam_test",
     "contrib._schedule_free_test",
+    "experimental._aggregating_test",
     "microbatching._microbatching_test",
     "optax_test",
     "schedules._inject_test",
@@ -65,7 +69,10 @@ CONCERN_GRADIENTS = [
     "transforms._layouts_test",
     "transforms._masking_test",
     "transforms._monitoring_test",
+    "tree_utils._casting_test",
+    "tree_utils._random_test",
     "tree_utils._state_utils_test",
+    "tree_utils._tree_math_test",
 ]
 
 
