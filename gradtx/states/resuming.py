@@ -116,7 +116,7 @@ def _as_step(what: str, step: Any) -> Any:
         ValueError: it is below 0, or above 2³¹ - 1.
     """
     expected = "how many updates have been made, a whole number from 0 to 2147483647"
-    dtype = np.bool_ if isinstance(step, bool) else getattr(step, "dtype", np.asarray(step).dtype)
+    dtype: Any = np.bool_ if isinstance(step, bool) else getattr(step, "dtype", np.asarray(step).dtype)
     whole = jnp.issubdtype(dtype, jnp.integer) or isinstance(step, int)
     if not whole or dtype == np.bool_ or np.ndim(step):
         raise TypeError(f"{what}: expected {expected}.")
