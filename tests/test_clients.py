@@ -90,7 +90,6 @@ def test_may_be_computed_again_in_a_backward_pass(name: str) -> None:
 REAL_ONLY = {
     "cocob": "its rewards are bounded by 0",
     "madgrad": "it takes cube roots of sums of squares",
-    "muon": "its iteration transposes",
     "prodigy": "its inner products are of real entries",
     "rprop": "it goes by signs",
     "scale_by_madgrad": "it takes cube roots of sums of squares",

@@ -124,6 +124,10 @@ class freeze(GradientTransformation, reach=ENTRY):
         return jax.tree.map(lambda f, u, z: z if f else u, frozen, updates, tree.zeros_of(updates)), state
 
 
+def _word(label: Any) -> str:
+    return label if isinstance(label, str) else shown(label)
+
+
 class PartitionState(NamedTuple):
     groups: dict[Any, Any]  # the state of each label's transformation, for its leaves
 
@@ -172,10 +176,10 @@ class partition(GradientTransformation, reach=ENTRY):
         flat, structure = jax.tree.flatten(labels)
         for name, label in zip(tree.leaf_names(params), flat, strict=True):
             if label not in self.transforms:
-                known = [str(k) for k in self.transforms]
+                known, own = list(map(_word, self.transforms)), _word(label)
                 raise MismatchError(
-                    f"the leaf at {tree.quoted(name)} has the label {label!r}, which no transformation has."
-                    f"{nearest(str(label), known)} Labels: {', '.join(known)}."
+                    f"the leaf at {tree.quoted(name)} has the label {shown(label)}, which no transformation "
+                    f"has.{nearest(own, known)} Labels: {', '.join(known)}."
                 )
         return {k: jax.tree.unflatten(structure, [label == k for label in flat]) for k in self.transforms}
 

@@ -17,6 +17,7 @@ from gradtx.laws.report import Finding, law
 from gradtx.laws.trial import STEPS, Trial, held_by, in_dtype
 from gradtx.tree import PyTree, name
 from gradtx.values.equality import same
+from gradtx.values.kinds import Maybe, Real
 from gradtx.values.value import Value, accepted
 
 __all__: list[str] = []  # a law is reached through LAWS
@@ -171,7 +172,8 @@ def numbers_keep_the_state(trial: Trial) -> Iterator[Finding]:
     A transformation and the same with other numbers then take each other's state. A term is off where its
     number is 0.
     """
-    fields = [field for field, _ in accepted(type(trial.tx))]
+    kinds = {n: kind.inner if isinstance(kind, Maybe) else kind for n, kind in accepted(type(trial.tx))}
+    fields = [field for field, kind in kinds.items() if isinstance(kind, Real)]
     on = _with_numbers(trial.tx, fields, 0.5)
     off = _with_numbers(on, [field for field in fields if same(getattr(on, field), 0.5)], 0.0)
     before, after = (jax.eval_shape(tx.init, trial.params) for tx in (off, on))

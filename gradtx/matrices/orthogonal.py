@@ -123,10 +123,10 @@ def newton_schulz(
     if preconditioning in ("aol", "schatten") and each:
         gram = _gram(x)
         sums = _row_sums(gram) if preconditioning == "aol" else _frobenius(gram)
-        factor = jax.lax.rsqrt(jnp.maximum(sums, jnp.finfo(sums.dtype).tiny))
+        factor = jax.lax.rsqrt(jnp.maximum(sums, jnp.finfo(sums.dtype).tiny)).astype(x.dtype)
         x = _step(x * factor, gram * factor * factor.mT, *each[0])
         each = each[1:]
-    x = _steps(x, jnp.asarray(each, jnp.finfo(x.dtype).dtype).reshape(-1, 3))
+    x = _steps(x, jnp.asarray(each, x.dtype).reshape(-1, 3))
     return (x.mT if tall else x).astype(dtype)
 
 
@@ -156,17 +156,17 @@ def _scaled(x: jax.Array, preconditioning: Preconditioning, eps: Any) -> jax.Arr
     """x / (‖x‖ + ε), in the norm that the preconditioning asks for."""
     largest = jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True, initial=0.0)
     unit = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    x = x / unit
+    x = x / unit.astype(x.dtype)
     size = _frobenius(x)
     if preconditioning == "spectral":
         # The largest eigenvalue of A is as exact as the largest singular value of X, and cheaper.
         usual = jnp.where(size > 0, size, jnp.ones_like(size))
-        top = jnp.linalg.eigvalsh(_gram(x / usual))
+        top = jnp.linalg.eigvalsh(_gram(x / usual.astype(x.dtype)))
         size = size * jnp.sqrt(jnp.max(top, axis=-1, initial=0.0))[..., None, None]
-    small = numerics.like(eps, x) / unit
+    small = numerics.like(eps, unit) / unit
     # With ε = 0 zeros stay zeros here, and 1 / 0 does not arise.
     whole = size + small
-    return x / jnp.where(whole > 0, whole, jnp.ones_like(whole))
+    return x / jnp.where(whole > 0, whole, jnp.ones_like(whole)).astype(x.dtype)
 
 
 class orthogonalize(GradientTransformation, reach=LEAF):
@@ -220,7 +220,7 @@ class orthogonalize(GradientTransformation, reach=LEAF):
         x = matrix.of(u)
         y = newton_schulz(x, self.ns_coeffs, self.ns_steps, self.preconditioning, self.eps, self.compute_in)
         if self.adaptive:
-            y = y * jnp.sum((x.conj() * y).real, axis=(-2, -1), keepdims=True)
+            y = y * jnp.sum((x.conj() * y).real, axis=(-2, -1), keepdims=True).astype(y.dtype)
         return matrix.back(y)
 
 

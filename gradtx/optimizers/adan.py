@@ -73,6 +73,7 @@ class difference_ratio(GradientTransformation, reach=ENTRY):
             return part.update(updates, state, params, **extra)
 
         change, last = difference().update(updates, state.difference)
+        change = jax.tree.map(numerics.finite, change)  # of two finite numbers, however large
         looked = jax.tree.map(lambda g, d: g + numerics.like(self.ahead, g) * d, updates, change)
         mean, of_gradient = run(self.of_gradient, updates, state.of_gradient)
         trend, of_difference = run(self.of_difference, change, state.of_difference)

@@ -25,14 +25,22 @@ def same(a: Any, b: Any) -> bool:
         return False  # two unknown numbers are equal only if they are the same one
     if is_array(a) or is_array(b):
         a, b = _entries(a), _entries(b)
-        return np.shape(a) == np.shape(b) and bool(np.all(np.asarray(a) == np.asarray(b)))
+        return np.shape(a) == np.shape(b) and _equal(np.asarray(a), np.asarray(b))
     if type(a) is not type(b):
-        return not isinstance(a, bool) and not isinstance(b, bool) and bool(a == b)
+        return not isinstance(a, bool) and not isinstance(b, bool) and _equal(a, b)
     if isinstance(a, (tuple, list)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    return bool(a == b)
+    return _equal(a, b)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether all entries are equal; what can't be compared, as a float with a number of 5000 digits, is not."""
+    try:
+        return bool(np.all(a == b))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _entries(x: Any) -> Any:

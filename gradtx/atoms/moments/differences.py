@@ -43,8 +43,6 @@ class difference(GradientTransformation, reach=ENTRY):
 
         def change(g: jax.Array, now: jax.Array, last: jax.Array) -> jax.Array:
             d = numerics.cast(now, g.dtype) - numerics.cast(last, g.dtype)
-            if not jnp.iscomplexobj(d):  # of two finite numbers, however large
-                d = jnp.clip(d, -jnp.finfo(d.dtype).max, jnp.finfo(d.dtype).max)
             return jnp.where(first, jnp.zeros_like(d), d)
 
         previous = tree.map(same, updates, state.previous)
