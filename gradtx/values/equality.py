@@ -36,7 +36,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether all entries are equal; what can't be compared, as a float with a number of 5000 digits, is not."""
+    """Whether all entries are equal; what can't be compared, as a float with 10**5000, is not."""
     try:
         return bool(np.all(a == b))
     except (TypeError, ValueError, OverflowError):
