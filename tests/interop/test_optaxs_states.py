@@ -240,3 +240,32 @@ def test_a_job_that_ran_with_optax_goes_on_as_if_nothing_had_happened(name: str)
         x, y = numbers(x), numbers(y)
         far = np.max(np.abs(x.astype(float) - y), initial=0.0) / max(1.0, np.max(np.abs(x), initial=0.0))
         assert far <= within, (jax.tree_util.keystr(path), x, y)
+
+
+GO_ON_AS_GRADTXS = {
+    "lbfgs": named("lbfgs", 0.1, linesearch=None),
+    "lbfgs, full memory": named("lbfgs", 0.1, memory_size=2, linesearch=None),
+    "rmsprop, centred": named("rmsprop", falling, centered=True),
+}
+"""Their states are gradtx's, which hold what Optax's can't: they go on from Optax's all the same."""
+
+
+@pytest.mark.parametrize("name", GO_ON_AS_GRADTXS)
+def test_what_keeps_gradtxs_state_goes_on_from_optaxs_too(name: str) -> None:
+    make = GO_ON_AS_GRADTXS[name]
+
+    def steps(library: Any, params: Any, state: Any, count: int) -> tuple[Any, Any]:
+        update = jax.jit(make(library).update)
+        for i in range(count):
+            grads = jax.tree.map(lambda p, i=i: 2 * (p - 0.3) + 0.01 * np.sin(3.0 * i), params)
+            updates, state = update(grads, state, params)
+            params = jax.tree.map(jnp.add, params, updates)
+        return params, state
+
+    with as_in_a_script(x64=True):
+        params = jax.tree.map(lambda p: p.astype(float), PARAMS)
+        params, state = steps(peer, params, make(peer).init(params), BEFORE)
+        expected, found = (steps(library, params, state, AFTER)[0] for library in (peer, optax))
+        before, expected, found = jax.tree.map(np.asarray, (params, expected, found))
+    chex.assert_trees_all_close(found, expected, atol=1e-6)
+    assert not np.allclose(found["w"], before["w"], atol=1e-3)

@@ -3,9 +3,9 @@
 A field of Optax's is followed by the way to it in gradtx's state, where * is any part of it. `prev_updates`
 of Rprop has the signs of the updates, which is all that gradtx keeps of them.
 
-What is not here is converted as what it expands to, or stays as it is: L-BFGS, whose pairs without positive
-curvature are left out, and the centred RMSprop, which averages squared deviations where Optax averages
-squares.
+What is not here is converted as what it expands to, or stays as it is. Two go on as gradtx's,
+from Optax's state too: L-BFGS, whose pairs without positive curvature are left out, and the centred RMSprop,
+which averages squared deviations where Optax averages squares.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import optax
 from optax import contrib
 
 import gradtx
+from gradtx import numerics, tree
 from gradtx.atoms.moments.averages import EmaState
 from gradtx.interop.optax.states.classes import (
     DEBIASED_RMS,
@@ -28,6 +29,7 @@ from gradtx.interop.optax.states.codec import Codec, Convert, Way, inward, known
 from gradtx.interop.optax.states.record import COUNT, FIRST, Also, Record, is_masked
 from gradtx.matrices.factored import FactoredState
 from gradtx.matrices.orthogonal import PRESETS
+from gradtx.optimizers.lbfgs import LbfgsState
 from gradtx.optimizers.sm3 import CoverState
 from gradtx.tree import PyTree
 from gradtx.tree.standins import MaskedNode
@@ -288,3 +290,38 @@ def _three(f: Any, *trees: PyTree) -> tuple[PyTree, ...]:
 
 
 known[gradtx.scale_by_factored_rms] = Convert(_with_stand_ins, _without_stand_ins)
+
+# ---------------------------------------------------------------- what goes on as gradtx's
+
+
+def _as_it_is(tx: Any, state: PyTree, way: Way) -> PyTree:
+    return state
+
+
+def _pairs(tx: Any, state: Any, way: Way) -> PyTree:
+    """L-BFGS's pairs: Optax keeps one of every two updates, at the place that its count says."""
+    if not isinstance(state, optax.ScaleByLBFGSState):
+        return state
+    pairs = jnp.maximum(state.count - 1, 0)
+    newest = (pairs - 1) % tx.memory_size
+    changes = jax.tree.map(lambda ring: ring[newest], state.diff_updates_memory)
+    square = tree.inner_product(changes, changes, state.weights_memory.dtype)
+    both = square * state.weights_memory[newest]
+    scale = jnp.where(both > 0, 1 / jnp.where(both > 0, both, 1), 1)
+    own = state.params, state.updates, state.diff_params_memory, state.diff_updates_memory
+    return LbfgsState(state.count, pairs, *own, state.weights_memory, scale.astype(square.dtype))
+
+
+_SQUARES = Record(optax.ScaleByRStdDevState, mu="denominator.0.mean", nu="denominator.1.mean")
+
+
+def _deviations(tx: Any, state: Any, way: Way) -> PyTree:
+    """The variance, of Optax's mean and mean square: from here on it keeps its digits."""
+    if not isinstance(state, optax.ScaleByRStdDevState):
+        return state
+    variance = jax.tree.map(lambda m, s: jnp.maximum(s - numerics.abs_sq(m), 0), state.mu, state.nu)
+    return _SQUARES.back(tx, state._replace(nu=variance), way)
+
+
+known[gradtx.scale_by_lbfgs] = Convert(_as_it_is, _pairs)
+known[gradtx.scale_by_stddev] = Convert(_as_it_is, _deviations)
