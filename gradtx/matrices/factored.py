@@ -98,10 +98,10 @@ class scale_by_factored_rms(GradientTransformation, reach=LEAF):
                 columns = _average(columns, jnp.mean(square, axis=least), share)
                 # The mean over the second largest axis, where it stands once the largest is gone.
                 mean = jnp.mean(rows, axis=least - (most < least), keepdims=True)
-                row = numerics.within(jax.lax.rsqrt(rows / mean), mean)
-                row = jnp.expand_dims(row, most)
+                row = jnp.expand_dims(jax.lax.rsqrt(rows / mean), most)
                 column = jnp.expand_dims(jax.lax.rsqrt(columns), least)
-                out.append(numerics.times(numerics.times(u, row), column))
+                scaled = numerics.times(numerics.times(u, row), column)
+                out.append(numerics.within(scaled, jnp.expand_dims(mean, most)))
             new.append((rows, columns, squares))
         parts = (jax.tree.unflatten(structure, x) for x in (zip(*new, strict=True) if new else ((), (), ())))
         return jax.tree.unflatten(structure, out), FactoredState(numerics.safe_increment(state.step), *parts)
