@@ -67,7 +67,6 @@ RATE_FIRST = {
         "signum",
         "yogi",
         "contrib.acprop",
-        "contrib.muon",  # without Optax's bias correction, as its authors' code
         "contrib.ademamix",
         "contrib.galore",
         "contrib.madgrad",
@@ -155,6 +154,7 @@ FOLLOWS_THE_PAPER = {
     "optimistic_adam_v2",
     "rprop",
     "contrib.acprop",
+    "contrib.muon",  # without Optax's bias correction, as its authors' code
     "schedule_free, warmed",
 }
 """Optimizers whose formula is not Optax's (their docstrings say how): their states have its classes only."""
