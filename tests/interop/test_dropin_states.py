@@ -88,6 +88,20 @@ def test_a_checkpoint_in_flaxs_bytes_fits_both_ways() -> None:
     chex.assert_trees_all_close(*ends, rtol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["adam", "lion", "sgd", "contrib.muon"])
+def test_another_state_and_other_trees_are_refused_in_optaxs_words(name: str) -> None:
+    tx = optax
+    for part in name.split("."):
+        tx = getattr(tx, part)
+    tx, owner = tx(0.1), name.split(".")[-1]
+    state = tx.init(PARAMS)
+    for wrong in ((), 3, optax.chain(optax.clip(1.0), optax.rprop(0.1), optax.clip(1.0)).init(PARAMS)):
+        with pytest.raises(ValueError, match=rf"^{owner}: the state is .*expected (a tuple|\w+State)"):
+            tx.update(PARAMS, wrong, PARAMS)
+    with pytest.raises(ValueError, match=rf"^{owner}: the updates' tree differs"):
+        tx.update({"w": PARAMS["w"].T[:1], "b": PARAMS["b"]}, state, PARAMS)
+
+
 def compiled(tx: Any, params: Any) -> Any:
     state = tx.init(params)
     step = jax.jit(tx.update, donate_argnums=(0, 1)).lower(params, state, params).compile()

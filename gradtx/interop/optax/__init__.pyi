@@ -209,15 +209,7 @@ from gradtx.interop.optax import (
     tree,
     tree_utils,
 )
-from gradtx.interop.optax.adapters import (
-    MaskedNode,
-    MultiSteps,
-    bias_correction,
-    global_norm,
-    update_infinity_moment,
-    update_moment,
-    update_moment_per_elem_norm,
-)
+from gradtx.interop.optax.adapters import MaskedNode, MultiSteps, global_norm
 from gradtx.interop.optax.adapters import add_decayed_weights as _add_decayed_weights
 from gradtx.interop.optax.adapters import add_noise as _add_noise
 from gradtx.interop.optax.adapters import chain as _chain
@@ -237,6 +229,12 @@ from gradtx.interop.optax.adapters import scale_by_learning_rate as _scale_by_le
 from gradtx.interop.optax.adapters import selective_transform as _selective_transform
 from gradtx.interop.optax.fast_and_slow import LookaheadParams, lookahead
 from gradtx.interop.optax.injection import inject_hyperparams, inject_stateful_hyperparams
+from gradtx.interop.optax.moments import (
+    bias_correction,
+    update_infinity_moment,
+    update_moment,
+    update_moment_per_elem_norm,
+)
 from gradtx.interop.optax.transformation import makes
 
 __all__ = [

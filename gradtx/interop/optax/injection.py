@@ -30,7 +30,7 @@ from gradtx.contract.extras import reports
 from gradtx.contract.facts import read_by
 from gradtx.contract.transformation import GradientTransformation
 from gradtx.interop.bridge import from_optax
-from gradtx.interop.optax.states.codec import Convert, Way, inward, known, outward
+from gradtx.interop.optax.states import Way, inward, outward
 from gradtx.interop.optax.transformation import Transformation, makes
 from gradtx.schedules.schedule import Adaptive, as_schedule, read
 from gradtx.tree import PyTree
@@ -39,6 +39,9 @@ from gradtx.values.value import Value, is_off, static
 from gradtx.values.wording import nearest
 
 __all__ = ["inject_hyperparams", "inject_stateful_hyperparams"]
+
+
+_WAY = Way(masked=True)  # a mask may be around it
 
 
 class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
@@ -63,7 +66,8 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
         start = numerics.counter()
         memory = {name: _begin(schedule) for name, schedule in self.scheduled.items()}
         numbers |= {name: self._level(name, memory[name], {}) for name in self.scheduled}
-        return State(start, numbers, memory, self._made(numbers).init(params))
+        made = self._made(numbers)
+        return State(start, numbers, memory, outward(made, made.init(params), _WAY))
 
     def update(
         self, updates: PyTree, state: State, params: PyTree | None = None, **extra: Any
@@ -77,18 +81,15 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
             numbers[name] = level.astype(last) if jnp.issubdtype(last, jnp.floating) else level
         with as_looked_up():
             tx = self._made(numbers)
-            updates, inner = tx.update(updates, state.inner_state, params, **read_by(tx, extra))
+            own = inward(tx, state.inner_state, _WAY)
+            updates, inner = tx.update(updates, own, params, **read_by(tx, extra))
+            inner = outward(tx, inner, _WAY)
         after = {n: _advance(s, before[n], extra) for n, s in self.scheduled.items()}
         return updates, State(numerics.safe_increment(state.count), numbers, after, inner)
 
     def _made(self, numbers: dict[str, Any]) -> GradientTransformation:
         made = self.factory(**self.others, **numbers)
         return made.running if isinstance(made, Transformation) else from_optax(made)
-
-    def numbers_in(self, state: State) -> dict[str, Any]:
-        """The numbers that are set in a state, in its dtypes, and what the schedules said last."""
-        self._check(state.hyperparams)
-        return {n: self._number(n, x) if n in self.numbers else x for n, x in state.hyperparams.items()}
 
     def _number(self, name: str, value: Any) -> jax.Array:
         """`value` as an array: a number that is set in place, perhaps of Python, keeps the state's dtype."""
@@ -121,20 +122,6 @@ class injected(GradientTransformation, own_clock=True, takes_any_extra=True):
                     f"{self.factory.__name__}.{nearest(name, known)} There: {', '.join(known) or 'none'}."
                 )
 
-
-def _injected_out(tx: injected, state: State, way: Way) -> Any:
-    with as_looked_up():
-        made = tx._made(state.hyperparams)
-        return state._replace(inner_state=outward(made, state.inner_state, way.into(tx)))
-
-
-def _injected_back(tx: injected, state: State, way: Way) -> Any:
-    with as_looked_up():
-        made = tx._made(tx.numbers_in(state))
-        return state._replace(inner_state=inward(made, state.inner_state, way.into(tx)))
-
-
-known[injected] = Convert(_injected_out, _injected_back)
 
 # Optax's class has no public name. Its form is asked for, not an array: that would start JAX's backend.
 WrappedState = type(jax.eval_shape(optax.schedules.WrappedSchedule(lambda step: step).init))

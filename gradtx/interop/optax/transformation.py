@@ -11,8 +11,9 @@ arguments that nothing reads are ignored, as in Optax.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec
 
 import jax
@@ -109,7 +110,8 @@ def _pair(value: gradtx.GradientTransformation) -> tuple[Callable[..., PyTree], 
     running = counting(value)
 
     def init_fn(params: PyTree) -> PyTree:
-        return outward(running, running.init(params), Way())
+        with _named_after(value):
+            return outward(running, running.init(params), Way())
 
     def update_fn(
         updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
@@ -118,11 +120,24 @@ def _pair(value: gradtx.GradientTransformation) -> tuple[Callable[..., PyTree], 
         extra = {n: v for n, v in extra_args.items() if n != "weight"}
         # A line search refuses what its objective does not read, as in Optax; nothing else does.
         extra = extra if _searches(running) else read_by(running, extra)
-        before = inward(running, tree.as_arrays(state), Way())  # numbers of Python, where a program set some
-        updates, after = running.update(updates, before, params, **extra)
-        return updates, outward(running, after, Way())
+        with _named_after(value):
+            before = inward(
+                running, tree.as_arrays(state), Way()
+            )  # Python's numbers, where a program set some
+            updates, after = running.update(updates, before, params, **extra)
+            return updates, outward(running, after, Way())
 
     return init_fn, update_fn
+
+
+@contextlib.contextmanager
+def _named_after(value: gradtx.GradientTransformation) -> Iterator[None]:
+    """Errors about trees name the transformation, not what counts around it."""
+    try:
+        yield
+    except tree.MismatchError as error:
+        error.owner = type(value).__name__
+        raise
 
 
 def _searches(tx: gradtx.GradientTransformation) -> bool:

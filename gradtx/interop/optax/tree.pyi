@@ -33,7 +33,7 @@ from optax.tree import (
 )
 
 from gradtx import tree_map_params as map_params
-from gradtx.interop.optax.adapters import (
+from gradtx.interop.optax.moments import (
     bias_correction,
     update_infinity_moment,
     update_moment,

@@ -35,10 +35,10 @@ from optax.tree_utils import (
 )
 
 from gradtx import tree_map_params
-from gradtx.interop.optax.adapters import bias_correction as tree_bias_correction
-from gradtx.interop.optax.adapters import update_infinity_moment as tree_update_infinity_moment
-from gradtx.interop.optax.adapters import update_moment as tree_update_moment
-from gradtx.interop.optax.adapters import update_moment_per_elem_norm as tree_update_moment_per_elem_norm
+from gradtx.interop.optax.moments import bias_correction as tree_bias_correction
+from gradtx.interop.optax.moments import update_infinity_moment as tree_update_infinity_moment
+from gradtx.interop.optax.moments import update_moment as tree_update_moment
+from gradtx.interop.optax.moments import update_moment_per_elem_norm as tree_update_moment_per_elem_norm
 
 __all__ = [
     "NamedTupleKey",

@@ -22,9 +22,9 @@ import optax
 from gradtx.contract.facts import facts
 from gradtx.contract.runtime import HyperparamsState, at_step, levels_of
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
-from gradtx.tree import PyTree
+from gradtx.tree import MismatchError, PyTree
 
-__all__ = ["Codec", "Convert", "Way", "codec_of", "inward", "known", "outward"]
+__all__ = ["Codec", "Convert", "Way", "codec_of", "inward", "known", "outward", "unfit"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +141,15 @@ def inward(tx: GradientTransformation, state: PyTree, way: Way) -> PyTree:
     inner = codec.back(tx, state, here)
     step = next(iter((*here.rates, *here.counts)), None)
     return at_step(looks_up, step, here.levels or [], inner)
+
+
+def unfit(state: PyTree, expected: str) -> MismatchError:
+    """The error for a state that is neither Optax's nor gradtx's of this transformation."""
+    found = f"a tuple of {len(state)}" if type(state) is tuple else f"of type {type(state).__name__}"
+    return MismatchError(
+        f"the state is {found}, expected {expected}. It belongs to another transformation, or was restored "
+        "without its structure: make one with init(params)."
+    )
 
 
 def _looks_up(tx: GradientTransformation, way: Way) -> GradientTransformation | None:

@@ -45,9 +45,10 @@ class _Counted(Codec):
         return outward(tx.inner, state.inner, dataclasses.replace(way, count=state.updates))
 
     def back(self, tx: counted, state: PyTree, way: Way) -> PyTree:
+        inner = inward(tx.inner, state, way)  # which says what is wrong with another state
         found: Any = next((_count(x) for x in _states(state) if _count(x) is not None), None)
         way.counts.append(found)
-        return CountedState(found, inward(tx.inner, state, way))
+        return CountedState(found, inner)
 
 
 known[counted] = _Counted()

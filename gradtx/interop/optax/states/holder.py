@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradtx.interop.optax.states.codec import Codec, Way, inward, outward
-from gradtx.interop.optax.states.record import COUNT
 from gradtx.tree import PyTree
 
 __all__ = ["Holder"]
@@ -19,7 +18,7 @@ class Holder(Codec):
         ours: the class of its state.
         theirs: Optax's.
         inner: Optax's field -> (ours, the field of the transformation that is held).
-        others: Optax's field -> ours; or COUNT; or a pair of functions of the state and the transformation.
+        others: Optax's field -> ours.
         masks: whether it leaves out leaves.
     """
 
@@ -28,7 +27,7 @@ class Holder(Codec):
         ours: type,
         theirs: type,
         inner: Mapping[str, tuple[str, str]],
-        others: Mapping[str, Any] | None = None,
+        others: Mapping[str, str] | None = None,
         masks: bool = False,
     ) -> None:
         self._masks = masks
@@ -37,7 +36,7 @@ class Holder(Codec):
     def out(self, tx: Any, state: PyTree, way: Way) -> PyTree:
         new: dict[str, Any] = {}
         for name, place in self._others.items():
-            new[name] = way.count if place is COUNT else getattr(state, place)
+            new[name] = getattr(state, place)
         for name, (field, of) in self._inner.items():
             new[name] = outward(getattr(tx, of), getattr(state, field), way.into(tx, self._masks))
         return self._theirs(**new)
@@ -47,11 +46,7 @@ class Holder(Codec):
             return state
         new: dict[str, Any] = {}
         for name, place in self._others.items():
-            if place is not COUNT:
-                new[place] = getattr(state, name)
+            new[place] = getattr(state, name)
         for name, (field, of) in self._inner.items():
             new[field] = inward(getattr(tx, of), getattr(state, name), way.into(tx, self._masks))
         return self._ours(**new)
-
-    def lacks_count(self, tx: Any) -> bool:
-        return COUNT in self._others.values()

@@ -9,7 +9,7 @@ import optax
 
 from gradtx.combine.chains import chain
 from gradtx.contract.transformation import Composite, EmptyState, GradientTransformation
-from gradtx.interop.optax.states.codec import Codec, Way, codec_of, inward, known, outward
+from gradtx.interop.optax.states.codec import Codec, Way, codec_of, inward, known, outward, unfit
 from gradtx.tree import PyTree
 from gradtx.values.value import kept
 
@@ -59,9 +59,12 @@ class Line(Codec):
         )
 
     def back(self, tx: Any, state: PyTree, way: Way) -> PyTree:
-        slices = self._slices(tx)
-        if not isinstance(state, tuple) or len(state) != len(slices):
-            return state
+        slices, hidden = self._slices(tx), self._hidden(tx)
+        last = max([j for _, _, j in slices] + [i + 1 for i in hidden], default=0)
+        if type(state) is not tuple or len(state) != len(slices):
+            if type(state) is tuple and len(state) == last:
+                return state  # gradtx's own
+            raise unfit(state, f"a tuple of {len(slices)}")
         found: dict[int, Any] = {}
         for (part, i, j), old in zip(slices, state, strict=True):
             if isinstance(part, GradientTransformation):
@@ -69,7 +72,6 @@ class Line(Codec):
                 found |= dict(enumerate(new if _is_chain(part) else [new], i))
             elif j > i:
                 found[i] = EmptyState()
-        last = max([j for _, _, j in slices] + [i + 1 for i in self._hidden(tx)], default=0)
         return tuple(found.get(i, EmptyState()) for i in range(last))
 
     def lacks_count(self, tx: Any) -> bool:

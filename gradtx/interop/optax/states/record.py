@@ -13,7 +13,7 @@ import optax
 
 from gradtx.contract.facts import facts
 from gradtx.contract.transformation import GradientTransformation
-from gradtx.interop.optax.states.codec import Codec, Way
+from gradtx.interop.optax.states.codec import Codec, Way, unfit
 from gradtx.schedules.schedule import Schedule
 from gradtx.tree import PyTree
 from gradtx.tree.standins import MaskedNode
@@ -87,8 +87,12 @@ class Record(Codec):
 
     def back(self, tx: Any, state: PyTree, way: Way) -> PyTree:
         plan = kept(self._plan_of, tx)
-        if plan is None or not isinstance(state, self.theirs):
+        if plan is None:
             return state
+        if not isinstance(state, self.theirs):
+            if type(state) is type(plan.skeleton):
+                return state  # gradtx's own
+            raise unfit(state, self.theirs.__name__)
         new: dict[tuple[Any, ...], Any] = {
             p: self._there(getattr(state, n), MaskedNode, way) for n, p in plan.places.items()
         }

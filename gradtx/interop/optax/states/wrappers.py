@@ -230,6 +230,15 @@ known[gradtx.schedule_free_sgd] = _ScheduleFree(
     Line(lambda tx: [decayed(tx.weight_decay, None), _free_rate(tx)])
 )
 
+
+def _of_the_held(field: str) -> Convert:
+    """The state of what is held, which has nothing around it."""
+    return Convert(
+        lambda tx, state, way: outward(getattr(tx, field), state, way),
+        lambda tx, state, way: inward(getattr(tx, field), state, way),
+    )
+
+
 _HELD = {"inner_state": ("inner", "inner")}
 known |= {
     gradtx.muon: _Muon(),
@@ -268,13 +277,8 @@ known |= {
         {"opt_state": ("opt_state", "optimizer"), "adv_state": ("adv_state", "adv_optimizer")},
         {"steps_since_sync": "steps_since_sync", "cache": "cache"},
     ),
-    gradtx.with_extra_args_support: Convert(
-        lambda tx, state, way: outward(tx.tx, state, way), lambda tx, state, way: inward(tx.tx, state, way)
-    ),
-    gradtx.flatten: Convert(
-        lambda tx, state, way: outward(tx.inner, state, way),
-        lambda tx, state, way: inward(tx.inner, state, way),
-    ),
+    gradtx.with_extra_args_support: _of_the_held("tx"),
+    gradtx.flatten: _of_the_held("inner"),
     gradtx.snapshot: Convert(
         lambda tx, state, way: optax.SnapshotState(*state), lambda tx, state, way: SnapshotState(*state)
     ),
